@@ -1,0 +1,2 @@
+//! Text-to-SQL evaluation.
+#![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -1,0 +1,5 @@
+"""`python -m qsql`: the command line."""
+
+from qsql.cli import main
+
+main()

@@ -1,0 +1,143 @@
+"""The native half of qsql: the evaluator. Import its names from `qsql`."""
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+State = Literal["scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing"]
+
+class QsqlError(Exception):
+    """Something that stops a run: a missing database, a file that cannot be read, a wrong setting.
+
+    The message says what and where; its last line is a hint at what to do. What a *prediction* does wrong is no error but
+    the state of its verdict.
+    """
+
+@final
+class Verdict:
+    """What came of one prediction."""
+
+    @property
+    def execution(self) -> bool | None:
+        """Whether it means the same as its gold on every database of the suite; None if that cannot be told."""
+    @property
+    def state(self) -> State:
+        """How the execution went; anything but "scored" and "gold_error" makes `execution` False."""
+    @property
+    def databases(self) -> int:
+        """How many databases the suite has."""
+    @property
+    def failed_on(self) -> str | None:
+        """File name of the first database that rejects the prediction, or on which the gold fails."""
+    @property
+    def detail(self) -> str | None:
+        """What happened there, for people to read."""
+
+@final
+class Scorer:
+    """Scores batches of predictions on a folder of databases, on several threads.
+
+    Threads and open databases are kept between calls, so make one scorer and use it for everything. It may be shared by
+    threads, and survives a fork.
+
+    Args:
+        database_dir: Holds `<db_id>/<db_id>.sqlite` and any variants of it beside that file; all of them are the suite.
+        keep_distinct: Keep DISTINCT, which the official protocol removes from gold and prediction.
+        threads: How many; by default as many as the machine has cores.
+        timeout: Seconds for one query on one database.
+
+    Raises:
+        QsqlError: If the folder does not exist or a setting makes no sense.
+    """
+
+    def __new__(
+        cls,
+        database_dir: str | PathLike[str],
+        *,
+        keep_distinct: bool = False,
+        threads: int | None = None,
+        timeout: float = 30.0,
+    ) -> Scorer: ...
+    @property
+    def threads(self) -> int:
+        """How many threads score."""
+    @property
+    def executions(self) -> int:
+        """How many statements the finished calls have executed."""
+    def databases(self, db_id: str) -> list[PathLike[str]]:
+        """The files of the suite of a database, its main file first.
+
+        Raises:
+            QsqlError: If there is no such database.
+        """
+    def score(
+        self,
+        golds: Sequence[str],
+        predictions: Sequence[str | None],
+        db_ids: Sequence[str],
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> list[Verdict]:
+        """Judge predictions by test-suite execution accuracy, as the official Spider tool defines it.
+
+        Args:
+            golds: The queries that are right.
+            predictions: One for each gold; None where the model gave none.
+            db_ids: The database of each gold.
+            progress: Called about ten times a second with how many pairs of prediction and database are settled, and of
+                how many.
+
+        Returns:
+            One verdict for each gold, in the same order.
+
+        Raises:
+            QsqlError: If a database is missing or the three lists differ in length.
+            KeyboardInterrupt: Soon after Ctrl-C.
+        """
+    def execution(
+        self, golds: Sequence[str], predictions: Sequence[str | None], db_ids: Sequence[str]
+    ) -> NDArray[np.bool_]:
+        """Judge predictions like `score`, for callers that only want to know which are right.
+
+        Returns:
+            Array of shape (len(golds),).
+
+        Raises:
+            QsqlError: As `score` does, and if a gold fails, since its items are neither right nor wrong.
+            KeyboardInterrupt: Soon after Ctrl-C.
+        """
+
+def score(
+    gold: str,
+    prediction: str | None,
+    database: str | PathLike[str],
+    *,
+    keep_distinct: bool = False,
+    timeout: float = 30.0,
+) -> Verdict:
+    """Judge one prediction on one `.sqlite` file, or on all those of a folder.
+
+    For many predictions, a `Scorer` is faster by far: it keeps databases open and uses all cores.
+
+    Args:
+        gold: The query that is right.
+        prediction: The query to judge; None where the model gave none.
+        database: A `.sqlite` file, or a folder of them.
+        keep_distinct: Keep DISTINCT, which the official protocol removes from gold and prediction.
+        timeout: Seconds for one query on one database.
+
+    Raises:
+        QsqlError: If there is no database.
+        KeyboardInterrupt: Soon after Ctrl-C.
+    """
+
+def sqlite_version() -> str:
+    """Version of the SQLite inside."""
+
+def sqlite_compile_options() -> list[str]:
+    """The options that the SQLite inside was compiled with."""

@@ -1,0 +1,202 @@
+"""The command line: each command parses its arguments, calls one function and prints.
+
+Results go to stdout, everything else to stderr. Exit status: 0 done, 1 `QsqlError`, 2 usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qsql._core import QsqlError, __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from qsql.evaluate import Evaluation, Settings
+
+app = typer.Typer(
+    name="qsql",
+    help="Text-to-SQL evaluation: Spider's test-suite execution accuracy, native and safe.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Metric(str, Enum):
+    """What to measure."""
+
+    execution = "exec"
+
+
+class Format(str, Enum):
+    """How to print the summary."""
+
+    rich = "rich"
+    json = "json"
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001
+    if wanted:
+        typer.echo(f"qsql {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,  # noqa: ARG001, FBT002
+) -> None:
+    pass
+
+
+@app.command("eval")
+def evaluate_command(
+    run_directory: Annotated[
+        Path | None, typer.Argument(metavar="[RUN_DIR]", help="Run directory with predictions.jsonl; gets the results.")
+    ] = None,
+    *,
+    pred: Annotated[Path | None, typer.Option(help="Predictions: one SQL a line, or .jsonl with sql and perhaps id.")] = None,
+    gold: Annotated[Path, typer.Option(help="Golds: sql<TAB>db_id lines, or Spider's JSON.")],
+    db: Annotated[Path, typer.Option(help="Folder of <db_id>/<db_id>.sqlite, with any variants beside them.")],
+    table: Annotated[Path | None, typer.Option(help="Spider's tables.json.")] = None,
+    etype: Annotated[Metric, typer.Option(help="What to measure.")] = Metric.execution,
+    keep_distinct: Annotated[
+        bool, typer.Option("--keep_distinct", "--keep-distinct", help="Keep DISTINCT; officially it is removed.")
+    ] = False,
+    progress_bar_for_each_datapoint: Annotated[
+        bool,
+        typer.Option(
+            "--progress_bar_for_each_datapoint",
+            "--progress-bar-for-each-datapoint",
+            help="Accepted as the official tool has it; one bar shows all.",
+        ),
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Run directory for verdicts.jsonl, summary.json and run.json.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default one per core.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds for one query on one database.")] = 30.0,
+    format_: Annotated[Format, typer.Option("--format", help="How to print the summary.")] = Format.rich,
+) -> None:
+    """Score predictions by test-suite execution accuracy."""
+    from qsql.evaluate import Settings
+    from qsql.results import PREDICTIONS
+
+    del etype, progress_bar_for_each_datapoint
+    if (run_directory is None) == (pred is None):
+        raise typer.BadParameter("give either a run directory or --pred")
+    predictions = pred if pred is not None else Path(run_directory or "") / PREDICTIONS
+    settings = Settings(gold, predictions, db, table, keep_distinct, threads, timeout)
+    evaluation = _evaluate(settings, out if out is not None else run_directory)
+    _print(evaluation, format_)
+    if evaluation.gold_errors:
+        raise typer.Exit(1)
+
+
+@app.command("demo")
+def demo_command(
+    directory: Annotated[Path, typer.Argument(help="Folder for the databases and the results.")] = Path("qsql-demo"),
+) -> None:
+    """Score two sets of predictions on a small data set that comes with qsql."""
+    from qsql import demo
+    from qsql.evaluate import Settings
+
+    try:
+        databases = demo.build(directory / "databases")
+    except OSError as error:
+        raise QsqlError(f"cannot write `{directory}`: {error.strerror}\nhint: choose another folder") from None
+    for name, predictions in demo.PREDICTIONS.items():
+        command = ["qsql", "eval", "--pred", str(predictions), "--gold", str(demo.GOLD), "--db", str(databases)]
+        command += ["--table", str(demo.TABLES), "--out", str(directory / name)]
+        typer.echo(f"$ {shlex.join(command)}\n")
+        _print(_evaluate(Settings(demo.GOLD, predictions, databases, demo.TABLES), directory / name), Format.rich)
+        typer.echo()
+
+
+def _evaluate(settings: Settings, out: Path | None) -> Evaluation:
+    from qsql.evaluate import evaluate
+
+    with _progress() as progress:
+        try:
+            evaluation = evaluate(settings, out, sys.argv, progress)
+        except KeyboardInterrupt:
+            if out is not None:
+                _note(f"interrupted; the same command goes on from what is finished in `{out}`")
+            raise
+    missing, surplus = evaluation.pairing.missing, evaluation.pairing.surplus
+    if missing:
+        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")  # noqa: PLR2004
+        _note(f"warning: {len(missing)} golds have no prediction and count as wrong (ids {some})")
+    if surplus:
+        _note(f"warning: {surplus} predictions have no gold and are not scored")
+    for example, verdict in evaluation.gold_errors:
+        _note(
+            f"error: `{settings.gold}` line {example.line}: the gold fails on {verdict['failed_on']}: "
+            f"{str(verdict['detail']).removeprefix('gold: ')}"
+        )
+    if evaluation.gold_errors:
+        count = len(evaluation.gold_errors)
+        _note(f"hint: mend the {count} golds or their databases; they are in no share, all others are scored")
+    return evaluation
+
+
+def _print(evaluation: Evaluation, format_: Format) -> None:
+    if format_ is Format.json:
+        typer.echo(json.dumps(evaluation.summary, indent=2))
+        return
+    from rich.console import Console
+
+    from qsql.report import footer, summary_table
+
+    console = Console()
+    console.print(summary_table(evaluation.summary))
+    console.print(footer(evaluation.summary), style="dim", highlight=False)
+
+
+def _note(message: str) -> None:
+    typer.echo(message, err=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], object] | None]:
+    """Show a bar on stderr while something runs, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("scoring"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("scoring", total=None, rate="")
+
+        def update(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f}/s" if speed else "")
+
+        yield update
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    try:
+        app()
+    except QsqlError as error:
+        message, _, hint = str(error).partition("\nhint: ")
+        _note(f"error: {message}" + (f"\nhint: {hint}" if hint else ""))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,204 @@
+"""Golds, predictions and databases in; verdicts, a summary and a run directory out. The scoring itself is native."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qsql import results
+from qsql._core import QsqlError, Scorer, Verdict, __version__, sqlite_compile_options, sqlite_version
+from qsql.data import Example, Pairing, read_examples, read_predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+BATCH = 512
+"""Examples scored per native call; a run that is stopped loses the verdicts of one at most."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to score, and by which rules."""
+
+    gold: Path
+    predictions: Path
+    database_dir: Path
+    tables: Path | None = None
+    keep_distinct: bool = False
+    threads: int | None = None
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of a run: what its directory holds, and what went wrong with its inputs."""
+
+    summary: dict[str, Any]
+    verdicts: list[dict[str, Any]]
+    examples: list[Example]
+    pairing: Pairing
+
+    @property
+    def gold_errors(self) -> list[tuple[Example, dict[str, Any]]]:
+        """Examples whose gold fails, with their verdicts."""
+        pairs = zip(self.examples, self.verdicts, strict=True)
+        return [(example, verdict) for example, verdict in pairs if verdict["state"] == "gold_error"]
+
+
+def evaluate(
+    settings: Settings,
+    out: Path | None = None,
+    argv: Sequence[str] = (),
+    progress: Callable[[int, int], object] | None = None,
+) -> Evaluation:
+    """Score predictions against golds, and write the run directory `out` if one is given.
+
+    A run directory with an unfinished run of the same inputs is taken up where it stopped.
+
+    Args:
+        settings: What to score.
+        out: The run directory, created if need be.
+        argv: The command line, for the record.
+        progress: Called now and then with the number of scored examples and of all.
+
+    Raises:
+        QsqlError: If an input cannot be used. Whatever is wrong with single predictions or golds is in their verdicts.
+        KeyboardInterrupt: Soon after Ctrl-C; finished batches are in the run directory.
+    """
+    started = time.perf_counter()
+    examples = read_examples(settings.gold)
+    pairing = read_predictions(settings.predictions, examples)
+    scorer = Scorer(
+        settings.database_dir,
+        keep_distinct=settings.keep_distinct,
+        threads=settings.threads,
+        timeout=settings.timeout,
+    )
+    if settings.tables is not None and not settings.tables.is_file():
+        raise QsqlError(f"tables file `{settings.tables}` not found\nhint: it is Spider's `tables.json`")
+    suites = _suites(scorer, examples, settings)
+    if out is None:
+        verdicts = _score(scorer, examples, pairing, [], None, progress)
+        return Evaluation(_summary(verdicts, pairing, suites, scorer, started), verdicts, examples, pairing)
+    results.make_run_directory(out)
+    record = _record(settings, argv, suites)
+    finished = results.finished_verdicts(out, record["fingerprint"])
+    results.write_record(out, "evaluation", record)
+    with results.VerdictFile(out, finished) as file:
+        verdicts = _score(scorer, examples, pairing, finished, file, progress)
+        summary = _summary(verdicts, pairing, suites, scorer, started)
+        file.finish()
+    results.write_json(out / results.SUMMARY, summary)
+    return Evaluation(summary, verdicts, examples, pairing)
+
+
+def _suites(scorer: Scorer, examples: Sequence[Example], settings: Settings) -> dict[str, list[Path]]:
+    """Find the databases of every example before anything is scored."""
+    suites: dict[str, list[Path]] = {}
+    for example in examples:
+        if example.db_id not in suites:
+            try:
+                suites[example.db_id] = [Path(file) for file in scorer.databases(example.db_id)]
+            except QsqlError as error:
+                raise QsqlError(f"`{settings.gold}` line {example.line}: {error}") from None
+    return suites
+
+
+def _score(
+    scorer: Scorer,
+    examples: Sequence[Example],
+    pairing: Pairing,
+    finished: Sequence[dict[str, Any]],
+    file: results.VerdictFile | None,
+    progress: Callable[[int, int], object] | None,
+) -> list[dict[str, Any]]:
+    """Score what is not finished, batch by batch."""
+    verdicts = list(finished)
+    while len(verdicts) < len(examples):
+        start = len(verdicts)
+        batch = examples[start : start + BATCH]
+
+        def report(done: int, total: int, start: int = start, size: int = len(batch)) -> None:
+            if progress is not None and total:
+                progress(start + size * done // total, len(examples))
+
+        found = scorer.score(
+            [example.query for example in batch],
+            pairing.predictions[start : start + BATCH],
+            [example.db_id for example in batch],
+            progress=report,
+        )
+        lines = [
+            _line(start + offset, example, verdict)
+            for offset, (example, verdict) in enumerate(zip(batch, found, strict=True))
+        ]
+        if file is not None:
+            file.append(lines)
+        verdicts += lines
+        if progress is not None:
+            progress(len(verdicts), len(examples))
+    return verdicts
+
+
+def _line(index: int, example: Example, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "index": index,
+        "id": example.id,
+        "db_id": example.db_id,
+        "turn": example.turn,
+        "hardness": None,
+        "exact": None,
+        "execution": verdict.execution,
+        "state": verdict.state,
+        "partial": None,
+        "canonical_exact": None,
+        "rejected": None,
+        "databases": verdict.databases,
+        "failed_on": verdict.failed_on,
+        "detail": verdict.detail,
+    }
+
+
+def _summary(
+    verdicts: Sequence[dict[str, Any]],
+    pairing: Pairing,
+    suites: dict[str, list[Path]],
+    scorer: Scorer,
+    started: float,
+) -> dict[str, Any]:
+    return {
+        "schema_version": results.SCHEMA_VERSION,
+        "all": results.level_summary(verdicts),
+        "surplus_predictions": pairing.surplus,
+        "databases": sum(map(len, suites.values())),
+        "executions": scorer.executions,
+        "threads": scorer.threads,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def _record(settings: Settings, argv: Sequence[str], suites: dict[str, list[Path]]) -> dict[str, Any]:
+    """Describe everything that the verdicts depend on, and where they were made."""
+    inputs = {
+        "gold": results.sha256(settings.gold),
+        "predictions": results.sha256(settings.predictions),
+        "tables": results.sha256(settings.tables) if settings.tables else None,
+        "suites": {db_id: results.suite_hash(files) for db_id, files in sorted(suites.items())},
+    }
+    resolved = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}
+    versions = {"qsql": __version__, "sqlite": sqlite_version(), "python": platform.python_version()}
+    decisive = [inputs, settings.keep_distinct, settings.timeout, versions["qsql"], versions["sqlite"]]
+    return {
+        "argv": list(argv),
+        "settings": resolved,
+        "sha256": inputs,
+        "versions": versions,
+        "sqlite_compile_options": sqlite_compile_options(),
+        "platform": platform.platform(),
+        "fingerprint": hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest(),
+    }

@@ -1,0 +1,196 @@
+"""The run directory: which files it has, what is in them, and how they are written so that nothing is lost.
+
+`verdicts.jsonl` holds one line per example, `summary.json` the totals, `run.json` everything needed to do it again.
+While a run is going on its finished verdicts stand in `verdicts.jsonl.partial`; the same command takes them up again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TextIO
+
+from qsql._core import QsqlError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+SCHEMA_VERSION = 1
+VERDICTS, PARTIAL, SUMMARY, RUN = "verdicts.jsonl", "verdicts.jsonl.partial", "summary.json", "run.json"
+PREDICTIONS = "predictions.jsonl"
+STATES = ("scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing")
+
+
+def wilson_interval(correct: int, count: int) -> tuple[float, float] | None:
+    """95% confidence interval of a share (Wilson 1927), or None for a share of nothing."""
+    if count == 0:
+        return None
+    z = 1.959963984540054
+    share, z2 = correct / count, z * z
+    centre = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = z * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count)) / (1 + z2 / count)
+    return (max(0.0, centre - half), min(1.0, centre + half))
+
+
+def level_summary(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Totals of some verdicts. Those that could not be scored are in `count` but in no share."""
+    scorable = [verdict["execution"] for verdict in verdicts if verdict["execution"] is not None]
+    states = Counter(verdict["state"] for verdict in verdicts)
+    return {
+        "count": len(verdicts),
+        "exact": None,
+        "execution": sum(scorable) / len(scorable) if scorable else None,
+        "execution_interval": wilson_interval(sum(scorable), len(scorable)),
+        "states": {state: states[state] for state in STATES},
+    }
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def suite_hash(files: Iterable[Path]) -> str:
+    """SHA-256 over names and contents of database files, in the order of the names."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.name}\0{sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run directory.
+
+    Raises:
+        QsqlError: If it cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: check the path") from None
+    except ValueError as error:
+        raise QsqlError(f"`{path}` is not JSON: {error}\nhint: it may be cut off; write it anew") from None
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON file whole or not at all: to a temporary name first, then renamed.
+
+    Raises:
+        QsqlError: If it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(document, file, indent=2, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> QsqlError:
+    """Build the error for a file that cannot be written."""
+    return QsqlError(f"cannot write `{path}`: {error.strerror}\nhint: make room or choose another `--out`")
+
+
+def make_run_directory(path: Path) -> None:
+    """Create a run directory, if it is not there yet.
+
+    Raises:
+        QsqlError: If that fails.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def write_record(directory: Path, command: str, record: Mapping[str, Any]) -> None:
+    """Put how `command` was run into `run.json`, beside what other commands have left there.
+
+    Raises:
+        QsqlError: If it cannot be written.
+    """
+    path = directory / RUN
+    run = read_json(path) if path.is_file() else {}
+    write_json(path, {**run, "schema_version": SCHEMA_VERSION, command: record})
+
+
+def finished_verdicts(directory: Path, fingerprint: str) -> list[dict[str, Any]]:
+    """Verdicts of an unfinished run of the same inputs: those before the first line that is not whole."""
+    run, partial = directory / RUN, directory / PARTIAL
+    if not (run.is_file() and partial.is_file()) or read_json(run).get("evaluation", {}).get("fingerprint") != fingerprint:
+        return []
+    verdicts: list[dict[str, Any]] = []
+    for line in partial.read_bytes().splitlines(keepends=True):
+        try:
+            verdict = json.loads(line) if line.endswith(b"\n") else None
+        except ValueError:
+            verdict = None
+        if not isinstance(verdict, dict) or verdict.get("index") != len(verdicts):
+            break
+        verdicts.append(verdict)
+    return verdicts
+
+
+class VerdictFile:
+    """Writes verdicts batch by batch under a temporary name, which becomes `verdicts.jsonl` when all are there."""
+
+    def __init__(self, directory: Path, finished: Sequence[Mapping[str, Any]]) -> None:
+        self._directory = directory
+        self._file: TextIO | None = None
+        try:
+            self._file = (directory / PARTIAL).open("w", encoding="utf-8")
+        except OSError as error:
+            raise unwritable(directory / PARTIAL, error) from None
+        self.append(finished)
+
+    def __enter__(self) -> VerdictFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def append(self, verdicts: Iterable[Mapping[str, Any]]) -> None:
+        """Write verdicts and see to it that they outlive the process.
+
+        Raises:
+            QsqlError: If that fails, for instance on a full disk. What was written before stays.
+        """
+        if self._file is None:
+            raise ValueError("the file is closed")
+        try:
+            self._file.writelines(json.dumps(verdict, ensure_ascii=False) + "\n" for verdict in verdicts)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise unwritable(self._directory / PARTIAL, error) from None
+
+    def finish(self) -> None:
+        """Give the file its name: the run is complete.
+
+        Raises:
+            QsqlError: If that fails.
+        """
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        try:
+            (self._directory / PARTIAL).replace(self._directory / VERDICTS)
+        except OSError as error:
+            raise unwritable(self._directory / VERDICTS, error) from None

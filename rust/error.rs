@@ -1,0 +1,97 @@
+//! What stops a run: a missing database, a folder that cannot be read, an interrupt.
+//!
+//! What a *prediction* did wrong is never an error; it is a state of its [`Verdict`](crate::score::Verdict).
+
+use std::path::PathBuf;
+
+/// The result of everything here that can stop a run.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a run cannot go on. [`Error::hint`] says what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A job names a database that has no folder or no main file.
+    #[error("database `{db_id}` not found: no file `{}`", .path.display())]
+    DatabaseMissing {
+        /// The name that the job gave.
+        db_id: String,
+        /// The file that should exist.
+        path: PathBuf,
+    },
+    /// A `db_id` that would leave the database folder.
+    #[error("`{db_id}` is not a database name")]
+    DatabaseName {
+        /// The name that the job gave.
+        db_id: String,
+    },
+    /// A folder or file that cannot be read.
+    #[error("cannot read `{}`: {source}", .path.display())]
+    Unreadable {
+        /// What was to be read.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A write-ahead log with changes that are not in the database file yet.
+    #[error("`{}` holds changes that are not in the database file yet", .path.display())]
+    PendingLog {
+        /// The log beside the database.
+        path: PathBuf,
+    },
+    /// Golds, predictions and database names are columns of one table, and these differ in length.
+    #[error("{golds} golds, {predictions} predictions and {db_ids} database names: the three lists differ in length")]
+    Lengths {
+        /// How many golds.
+        golds: usize,
+        /// How many predictions.
+        predictions: usize,
+        /// How many database names.
+        db_ids: usize,
+    },
+    /// The thread pool could not be started.
+    #[error("cannot start {threads} threads: {message}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the operating system said.
+        message: String,
+    },
+    /// A panic inside the evaluator: a defect of ours, stopped at the boundary.
+    #[error("internal error while scoring item {index} (database `{db_id}`): {message}")]
+    Internal {
+        /// Position of the job in its batch, from 0.
+        index: usize,
+        /// Its database.
+        db_id: String,
+        /// What the panic said.
+        message: String,
+    },
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// What the user can do, as one line; `None` where the message says it all.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::DatabaseMissing { db_id, .. } => Some(format!(
+                "the database folder holds `{db_id}/{db_id}.sqlite`, and any variants beside that file"
+            )),
+            Self::DatabaseName { .. } => {
+                Some("a database name is the name of one folder, without `/`, `\\` or `..`".to_owned())
+            }
+            Self::Unreadable { .. } => Some("check the path and its permissions".to_owned()),
+            Self::PendingLog { path } => Some(format!(
+                "fold the log in with `sqlite3 {} 'PRAGMA wal_checkpoint(TRUNCATE)'`",
+                path.to_string_lossy().trim_end_matches("-wal")
+            )),
+            Self::Lengths { .. } => Some("give one prediction and one database name for each gold".to_owned()),
+            Self::Threads { .. } => Some("ask for fewer threads".to_owned()),
+            Self::Internal { .. } => Some("please report this item; the other items are not affected".to_owned()),
+            Self::Interrupted => None,
+        }
+    }
+}

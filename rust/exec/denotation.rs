@@ -1,0 +1,248 @@
+//! Result tables, and when two of them mean the same.
+//!
+//! Definition: `result_eq` in the official `exec_eval.py`. It runs on Python values, so a few of Python's rules are part
+//! of it: `1 == 1.0`, an integer and a float compare exactly, and one step sorts the cells of a row by their `str()`.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use super::matching::{self, Exhausted};
+
+/// One cell as SQLite hands it out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// `NULL`.
+    Null,
+    /// A 64-bit integer.
+    Integer(i64),
+    /// A float; never NaN, which SQLite turns into `NULL`.
+    Real(f64),
+    /// Text as stored, which may be invalid UTF-8.
+    Text(&'a [u8]),
+    /// Bytes.
+    Blob(&'a [u8]),
+}
+
+/// One cell of a table that is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// `NULL`.
+    Null,
+    /// An integer.
+    Integer(i64),
+    /// A float.
+    Real(f64),
+    /// Text without the bytes that were not UTF-8.
+    Text(Box<str>),
+    /// Bytes.
+    Blob(Box<[u8]>),
+}
+
+/// Text as the official tool reads it: decoded as UTF-8, what cannot be decoded left out.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(bytes.utf8_chunks().map(|chunk| chunk.valid()).collect()),
+    }
+}
+
+/// The integer that a float equals, where there is one among the 64-bit integers.
+///
+/// This is how `1 == 1.0` and equal hashes come about in Python, exactly and at any size.
+#[must_use]
+pub fn integral(real: f64) -> Option<i64> {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    #[expect(clippy::cast_possible_truncation, reason = "integral and within range by the condition")]
+    ((-LIMIT..LIMIT).contains(&real) && real.fract() == 0.0).then_some(real as i64)
+}
+
+impl Cell {
+    /// Keeps a value.
+    #[must_use]
+    pub fn keep(value: Value<'_>) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Integer(integer) => Self::Integer(integer),
+            Value::Real(real) => Self::Real(real),
+            Value::Text(bytes) => Self::Text(decode(bytes).into()),
+            Value::Blob(bytes) => Self::Blob(bytes.into()),
+        }
+    }
+
+    /// The cell with every float that equals an integer turned into it, so that equality is Python's.
+    fn normal(&self) -> Self {
+        match self {
+            Self::Real(real) => integral(*real).map_or(Self::Real(*real), Self::Integer),
+            other => other.clone(),
+        }
+    }
+
+    /// A total order that agrees with equality, for cells that are normal; its direction means nothing.
+    fn order(&self, other: &Self) -> Ordering {
+        fn rank(cell: &Cell) -> u8 {
+            match cell {
+                Cell::Null => 0,
+                Cell::Integer(_) => 1,
+                Cell::Real(_) => 2,
+                Cell::Text(_) => 3,
+                Cell::Blob(_) => 4,
+            }
+        }
+        match (self, other) {
+            (Self::Integer(a), Self::Integer(b)) => a.cmp(b),
+            (Self::Real(a), Self::Real(b)) => a.total_cmp(b),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Blob(a), Self::Blob(b)) => a.cmp(b),
+            (a, b) => rank(a).cmp(&rank(b)),
+        }
+    }
+
+    /// `str(x) + str(type(x))` in Python, by which the official tool sorts the cells of a row.
+    fn sort_key(&self) -> String {
+        match self {
+            Self::Null => "None<class 'NoneType'>".to_owned(),
+            Self::Integer(integer) => format!("{integer}<class 'int'>"),
+            Self::Real(real) => format!("{}<class 'float'>", float_repr(*real)),
+            Self::Text(text) => format!("{text}<class 'str'>"),
+            Self::Blob(bytes) => format!("{}<class 'bytes'>", bytes_repr(bytes)),
+        }
+    }
+}
+
+/// `repr` of a float in Python: the shortest digits that read back the same, in scientific notation outside of
+/// `1e-4 ..= 1e16`.
+fn float_repr(real: f64) -> String {
+    if real.is_infinite() {
+        return if real > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    let scientific = format!("{real:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..16).contains(&exponent) {
+        let fixed = format!("{real}");
+        return if fixed.contains('.') { fixed } else { fixed + ".0" };
+    }
+    let direction = if exponent < 0 { '-' } else { '+' };
+    format!("{sign}{mantissa}e{direction}{:02}", exponent.abs())
+}
+
+/// `repr` of bytes in Python.
+fn bytes_repr(bytes: &[u8]) -> String {
+    let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') { '"' } else { '\'' };
+    let mut out = format!("b{quote}");
+    for &byte in bytes {
+        match byte {
+            b'\t' => out.push_str("\\t"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\\' => out.push_str("\\\\"),
+            b' '..=b'~' if char::from(byte) == quote => out.extend(['\\', quote]),
+            b' '..=b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    out.push(quote);
+    out
+}
+
+/// A result table: its cells row by row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    columns: usize,
+    cells: Vec<Cell>,
+}
+
+impl Table {
+    /// An empty table of `columns` columns.
+    #[must_use]
+    pub fn new(columns: usize) -> Self {
+        Self { columns, cells: Vec::new() }
+    }
+
+    /// Adds a cell; rows fill up from the left.
+    pub fn push(&mut self, cell: Cell) {
+        self.cells.push(cell);
+    }
+
+    /// How many columns it has.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Its rows, of at least one column each.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[Cell]> {
+        self.cells.chunks_exact(self.columns.max(1))
+    }
+}
+
+/// Whether two results mean the same, as the official `result_eq` has it; rows in order where `ordered`, else as a bag.
+///
+/// The official tool tries the permutations of the columns one by one; [`matching`] finds the same answer without.
+pub fn same(gold: &Table, prediction: &Table, ordered: bool) -> Result<bool, Exhausted> {
+    if gold.cells.is_empty() && prediction.cells.is_empty() {
+        return Ok(true);
+    }
+    if gold.rows().len() != prediction.rows().len()
+        || gold.columns != prediction.columns
+        || !quick_accept(gold, prediction, ordered)
+    {
+        return Ok(false);
+    }
+    let mut numbers = matching::Numbers::default();
+    let mut normal = |table: &Table| -> Vec<u32> {
+        table.cells.iter().map(|cell| numbers.of(NormalCell(cell.normal()))).collect()
+    };
+    let (gold_cells, prediction_cells) = (normal(gold), normal(prediction));
+    matching::columns_match(&gold_cells, &prediction_cells, gold.columns, ordered)
+}
+
+/// The official `quick_rej`: rows with their cells sorted by [`Cell::sort_key`] are equal, in order or as *sets*.
+///
+/// Sorting by spelling makes it stricter than the permutations behind it: `(1, 10)` and `(1.0, 10)` sort differently.
+fn quick_accept(gold: &Table, prediction: &Table, ordered: bool) -> bool {
+    let sorted = |table: &Table| -> Vec<Vec<Cell>> {
+        table
+            .rows()
+            .map(|row| {
+                let mut cells: Vec<&Cell> = row.iter().collect();
+                cells.sort_by_cached_key(|cell| cell.sort_key());
+                cells.into_iter().map(Cell::normal).collect()
+            })
+            .collect()
+    };
+    let (mut gold, mut prediction) = (sorted(gold), sorted(prediction));
+    if !ordered {
+        for rows in [&mut gold, &mut prediction] {
+            rows.sort_by(|a, b| compare_rows(a, b));
+            rows.dedup();
+        }
+    }
+    gold == prediction
+}
+
+fn compare_rows(a: &[Cell], b: &[Cell]) -> Ordering {
+    a.iter().zip(b).map(|(a, b)| a.order(b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+/// A normal cell as a key: equal and hashed as Python's values are.
+#[derive(PartialEq)]
+pub(super) struct NormalCell(Cell);
+
+// Cells hold no NaN, so equality is an equivalence.
+impl Eq for NormalCell {}
+
+impl std::hash::Hash for NormalCell {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        match &self.0 {
+            Cell::Null => 0_u8.hash(state),
+            Cell::Integer(integer) => integer.hash(state),
+            // Normal reals are no integers, `-0.0` among them, so equal ones have equal bits.
+            Cell::Real(real) => real.to_bits().hash(state),
+            Cell::Text(text) => text.hash(state),
+            Cell::Blob(bytes) => bytes.hash(state),
+        }
+    }
+}

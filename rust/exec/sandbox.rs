@@ -1,0 +1,438 @@
+//! A database that untrusted SQL can read, and do nothing else with. The only file that names rusqlite.
+//!
+//! The file is opened read-only and immutable; an authorizer refuses everything but reading; a progress handler ends a
+//! query at its deadline, at its budget of steps, or when the caller cancels. Statements are prepared and stepped
+//! through SQLite's C interface itself, because two rules of the official tool (Python's `sqlite3`) hang on it: text
+//! behind the first statement is an error even if it is only a `;`, and so are parameters.
+
+#![expect(unsafe_code, reason = "statements are prepared and stepped through the C interface")]
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::marker::PhantomData;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags, ffi};
+
+use super::denotation::Value;
+
+/// What a query may use before it is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Wall-clock time of one query on one database.
+    pub timeout: Duration,
+    /// Instructions of SQLite's virtual machine for one query on one database, counted in units of
+    /// [`STEPS_PER_TICK`]; unlike time they are the same on every machine.
+    pub steps: u64,
+}
+
+/// How many virtual machine instructions run between two looks at the limits.
+pub const STEPS_PER_TICK: c_int = 1000;
+
+/// Longest query text, in bytes.
+const SQL_BYTES: c_int = 1_000_000;
+
+/// Why a query gave no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// SQLite or the rules of Python's `sqlite3` reject it; the message says how.
+    Sql(String),
+    /// It was still running at its deadline or at the end of its budget of steps; the message says which.
+    Timeout(String),
+    /// It, a value of it, or the memory that it asks for is too large.
+    TooLarge(String),
+    /// It wants more than to read; the message names the action.
+    Forbidden(String),
+    /// The caller cancelled.
+    Cancelled,
+}
+
+/// Version of the SQLite inside.
+#[must_use]
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
+
+/// The options that the SQLite inside was compiled with.
+#[must_use]
+pub fn compile_options() -> Vec<String> {
+    (0..)
+        .map_while(|index| {
+            // SAFETY: the function takes any index and returns a static string, or null past the end.
+            let option = unsafe { ffi::sqlite3_compileoption_get(index) };
+            // SAFETY: not null, hence a static C string.
+            (!option.is_null()).then(|| unsafe { CStr::from_ptr(option) }.to_string_lossy().into_owned())
+        })
+        .collect()
+}
+
+/// What the callbacks of a connection look at. Only the thread that uses the connection touches it.
+#[derive(Debug)]
+struct Watch {
+    cancel: Arc<AtomicBool>,
+    deadline: Cell<Option<Instant>>,
+    ticks: Cell<u64>,
+    stopped: Cell<Option<Stopped>>,
+    refused: Cell<Option<c_int>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stopped {
+    Cancelled,
+    Deadline,
+    Steps,
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Database {
+    connection: Connection,
+    /// Boxed, because SQLite holds its address; declared behind the connection, which is closed first.
+    watch: Box<Watch>,
+}
+
+impl Database {
+    /// Opens a database file read-only, as it is: no lock is taken and no journal looked at.
+    ///
+    /// Nothing of the file is read before the first query, so a file that is no database shows there.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(immutable_uri(path), flags).map_err(|error| sql(&error))?;
+        let watch = Box::new(Watch {
+            cancel: Arc::default(),
+            deadline: Cell::new(None),
+            ticks: Cell::new(0),
+            stopped: Cell::new(None),
+            refused: Cell::new(None),
+        });
+        let database = Self { connection, watch };
+        database.configure().map_err(|error| sql(&error))?;
+        Ok(database)
+    }
+
+    fn configure(&self) -> rusqlite::Result<()> {
+        // Python's build takes "text" for a string where no column has that name, and the official tool relies on it.
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, true)?;
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, true)?;
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        // A sorter that spills would write a file.
+        self.connection.pragma_update(None, "temp_store", "MEMORY")?;
+        self.connection.set_limit(Limit::SQLITE_LIMIT_SQL_LENGTH, SQL_BYTES)?;
+        self.connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+        self.connection.set_limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
+        let watch = ptr::from_ref(&*self.watch).cast_mut().cast();
+        // SAFETY: the handle is open. The watch is boxed and outlives the connection, whose thread is the only one to
+        // call back; the callbacks only read it and set its cells.
+        unsafe {
+            let handle = self.connection.handle();
+            ffi::sqlite3_progress_handler(handle, STEPS_PER_TICK, Some(tick), watch);
+            ffi::sqlite3_set_authorizer(handle, Some(authorize), watch);
+        }
+        Ok(())
+    }
+
+    /// Sets the flag that cancels the queries from now on.
+    pub fn watch(&mut self, cancel: Arc<AtomicBool>) {
+        self.watch.cancel = cancel;
+    }
+
+    /// Runs one statement and hands its result to `reader`, until that breaks off.
+    ///
+    /// Text without a statement, such as a comment, has no columns and no rows.
+    pub fn query(&mut self, text: &str, limits: &Limits, reader: &mut impl Reader) -> Result<(), Failure> {
+        self.watch.deadline.set(Instant::now().checked_add(limits.timeout));
+        self.watch.ticks.set(limits.steps / u64::from(STEPS_PER_TICK.unsigned_abs()));
+        self.watch.stopped.set(None);
+        self.watch.refused.set(None);
+        let statement = self.prepare(text)?;
+        if reader.start(statement.as_ref().map_or(0, Statement::columns)).is_break() {
+            return Ok(());
+        }
+        let Some(statement) = statement else { return Ok(()) };
+        let columns = statement.columns();
+        while statement.step().map_err(|code| self.failure(code))? {
+            if reader.row(&Row { statement: &statement, columns }).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, text: &str) -> Result<Option<Statement<'_>>, Failure> {
+        if text.contains('\0') {
+            return Err(Failure::Sql("embedded null character".to_owned()));
+        }
+        let length = c_int::try_from(text.len()).ok().filter(|&length| length <= SQL_BYTES);
+        let length = length
+            .ok_or_else(|| Failure::TooLarge(format!("a query of {} bytes, at most {SQL_BYTES}", text.len())))?;
+        let mut handle = ptr::null_mut();
+        let mut tail = ptr::null();
+        // SAFETY: the connection is open, the text is alive for the call and its length is given; `handle` and `tail`
+        // are written before they are read.
+        let code = unsafe {
+            ffi::sqlite3_prepare_v2(self.connection.handle(), text.as_ptr().cast(), length, &raw mut handle, &raw mut tail)
+        };
+        if code != ffi::SQLITE_OK {
+            return Err(self.failure(code));
+        }
+        // SAFETY: after success `tail` points into `text` or at its end.
+        let behind = unsafe { tail.offset_from(text.as_ptr().cast::<c_char>()) };
+        let behind = usize::try_from(behind).ok().and_then(|at| text.as_bytes().get(at..)).unwrap_or_default();
+        let statement = (!handle.is_null()).then(|| Statement { handle, connection: PhantomData });
+        if !is_blank(behind) {
+            return Err(Failure::Sql("more than one statement".to_owned()));
+        }
+        let Some(statement) = statement else { return Ok(None) };
+        if statement.parameters() > 0 {
+            return Err(Failure::Sql("the query has parameters, which have no values here".to_owned()));
+        }
+        if !statement.is_readonly() {
+            return Err(Failure::Forbidden("the statement writes".to_owned()));
+        }
+        Ok(Some(statement))
+    }
+
+    /// What a result code means, with SQLite's own message.
+    fn failure(&self, code: c_int) -> Failure {
+        // SAFETY: the connection is open; the message is a C string that is copied before the next call.
+        let message =
+            unsafe { CStr::from_ptr(ffi::sqlite3_errmsg(self.connection.handle())) }.to_string_lossy().into_owned();
+        match code & 0xff {
+            ffi::SQLITE_INTERRUPT => match self.watch.stopped.get() {
+                Some(Stopped::Deadline) => Failure::Timeout("the deadline passed".to_owned()),
+                Some(Stopped::Steps) => Failure::Timeout("the budget of steps ran out".to_owned()),
+                Some(Stopped::Cancelled) => Failure::Cancelled,
+                None => Failure::Sql(message),
+            },
+            ffi::SQLITE_AUTH => Failure::Forbidden(self.watch.refused.get().map_or(message, |action| {
+                action_name(action).map_or_else(|| format!("action {action}"), str::to_owned)
+            })),
+            ffi::SQLITE_READONLY => Failure::Forbidden(message),
+            ffi::SQLITE_NOMEM | ffi::SQLITE_TOOBIG | ffi::SQLITE_FULL => Failure::TooLarge(message),
+            _ => Failure::Sql(message),
+        }
+    }
+}
+
+fn sql(error: &rusqlite::Error) -> Failure {
+    Failure::Sql(error.to_string())
+}
+
+/// `file:...?mode=ro&immutable=1`, with every byte of the path that is special in a URI escaped.
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_') {
+            uri.push(char::from(byte));
+        } else {
+            uri.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    uri + "?mode=ro&immutable=1"
+}
+
+/// Whether SQL text is only whitespace and comments to Python's `sqlite3`, for which a `;` is neither.
+fn is_blank(text: &[u8]) -> bool {
+    let mut rest = text;
+    loop {
+        rest = match rest {
+            [] => return true,
+            [b' ' | b'\t' | b'\x0c' | b'\n' | b'\r', more @ ..] => more,
+            [b'-', b'-', more @ ..] => {
+                let end = more.iter().position(|&byte| byte == b'\n').unwrap_or(more.len());
+                &more[end..]
+            }
+            [b'/', b'*', more @ ..] => {
+                let end = more.windows(2).position(|pair| pair == b"*/").map_or(more.len(), |at| at + 2);
+                &more[end..]
+            }
+            _ => return false,
+        };
+    }
+}
+
+/// The progress handler: not zero stops the query.
+unsafe extern "C" fn tick(watch: *mut c_void) -> c_int {
+    // SAFETY: `configure` registered this with the address of a live `Watch`, on this thread.
+    let watch = unsafe { &*watch.cast::<Watch>() };
+    let stop = if watch.cancel.load(Ordering::Relaxed) {
+        Stopped::Cancelled
+    } else if watch.ticks.get() == 0 {
+        Stopped::Steps
+    } else if watch.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
+        Stopped::Deadline
+    } else {
+        watch.ticks.set(watch.ticks.get() - 1);
+        return 0;
+    };
+    watch.stopped.set(Some(stop));
+    1
+}
+
+/// Pragmas that only report; with an argument, only those whose argument names what to report on.
+const REPORTS: &[&CStr] = &[
+    c"table_info",
+    c"table_xinfo",
+    c"table_list",
+    c"index_list",
+    c"index_info",
+    c"index_xinfo",
+    c"foreign_key_list",
+    c"foreign_key_check",
+    c"database_list",
+    c"collation_list",
+    c"function_list",
+    c"module_list",
+    c"pragma_list",
+    c"compile_options",
+    c"integrity_check",
+    c"quick_check",
+];
+
+/// The authorizer: reading, calling functions and recursion are allowed, and pragmas that only report.
+unsafe extern "C" fn authorize(
+    watch: *mut c_void,
+    action: c_int,
+    first: *const c_char,
+    second: *const c_char,
+    _database: *const c_char,
+    _trigger: *const c_char,
+) -> c_int {
+    let is = |name: *const c_char, wanted: &CStr| {
+        // SAFETY: SQLite passes null or a C string that lives for the call.
+        !name.is_null() && unsafe { CStr::from_ptr(name) }.to_bytes().eq_ignore_ascii_case(wanted.to_bytes())
+    };
+    let allowed = match action {
+        ffi::SQLITE_READ | ffi::SQLITE_SELECT | ffi::SQLITE_RECURSIVE => true,
+        ffi::SQLITE_FUNCTION => ![c"load_extension", c"fts3_tokenizer"].iter().any(|name| is(second, name)),
+        ffi::SQLITE_PRAGMA => REPORTS.iter().any(|name| is(first, name)),
+        _ => false,
+    };
+    if allowed {
+        return ffi::SQLITE_OK;
+    }
+    // SAFETY: `configure` registered this with the address of a live `Watch`, on this thread.
+    let watch = unsafe { &*watch.cast::<Watch>() };
+    watch.refused.set(Some(action));
+    ffi::SQLITE_DENY
+}
+
+/// What an action of the authorizer is in SQL.
+fn action_name(action: c_int) -> Option<&'static str> {
+    Some(match action {
+        ffi::SQLITE_ALTER_TABLE => "ALTER TABLE",
+        ffi::SQLITE_ANALYZE => "ANALYZE",
+        ffi::SQLITE_ATTACH => "ATTACH or VACUUM",
+        ffi::SQLITE_CREATE_INDEX | ffi::SQLITE_CREATE_TEMP_INDEX => "CREATE INDEX",
+        ffi::SQLITE_CREATE_TABLE | ffi::SQLITE_CREATE_TEMP_TABLE => "CREATE TABLE",
+        ffi::SQLITE_CREATE_TRIGGER | ffi::SQLITE_CREATE_TEMP_TRIGGER => "CREATE TRIGGER",
+        ffi::SQLITE_CREATE_VIEW | ffi::SQLITE_CREATE_TEMP_VIEW => "CREATE VIEW",
+        ffi::SQLITE_CREATE_VTABLE => "CREATE VIRTUAL TABLE",
+        ffi::SQLITE_DELETE => "DELETE",
+        ffi::SQLITE_DETACH => "DETACH",
+        ffi::SQLITE_DROP_INDEX | ffi::SQLITE_DROP_TEMP_INDEX => "DROP INDEX",
+        ffi::SQLITE_DROP_TABLE | ffi::SQLITE_DROP_TEMP_TABLE | ffi::SQLITE_DROP_VTABLE => "DROP TABLE",
+        ffi::SQLITE_DROP_TRIGGER | ffi::SQLITE_DROP_TEMP_TRIGGER => "DROP TRIGGER",
+        ffi::SQLITE_DROP_VIEW | ffi::SQLITE_DROP_TEMP_VIEW => "DROP VIEW",
+        ffi::SQLITE_FUNCTION => "a function that loads code",
+        ffi::SQLITE_INSERT => "INSERT, CREATE or another write",
+        ffi::SQLITE_PRAGMA => "PRAGMA",
+        ffi::SQLITE_REINDEX => "REINDEX",
+        ffi::SQLITE_SAVEPOINT => "SAVEPOINT",
+        ffi::SQLITE_TRANSACTION => "a transaction",
+        ffi::SQLITE_UPDATE => "UPDATE",
+        _ => return None,
+    })
+}
+
+/// A prepared statement; it cannot outlive its connection.
+struct Statement<'a> {
+    handle: *mut ffi::sqlite3_stmt,
+    connection: PhantomData<&'a Connection>,
+}
+
+impl Statement<'_> {
+    fn columns(&self) -> usize {
+        // SAFETY: the handle is a live statement, here and in the methods below.
+        usize::try_from(unsafe { ffi::sqlite3_column_count(self.handle) }).unwrap_or(0)
+    }
+
+    fn parameters(&self) -> c_int {
+        // SAFETY: as above.
+        unsafe { ffi::sqlite3_bind_parameter_count(self.handle) }
+    }
+
+    fn is_readonly(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { ffi::sqlite3_stmt_readonly(self.handle) != 0 }
+    }
+
+    /// Goes to the next row, if there is one.
+    fn step(&self) -> Result<bool, c_int> {
+        // SAFETY: as above.
+        match unsafe { ffi::sqlite3_step(self.handle) } {
+            ffi::SQLITE_ROW => Ok(true),
+            ffi::SQLITE_DONE => Ok(false),
+            code => Err(code),
+        }
+    }
+}
+
+impl Drop for Statement<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the handle is live and not used again. The code repeats the last step's and says nothing new.
+        unsafe { ffi::sqlite3_finalize(self.handle) };
+    }
+}
+
+/// Takes in the result of a query. Either method may break off; nothing more is computed then.
+pub trait Reader {
+    /// The query is valid, and its result has so many columns; no row is computed yet.
+    fn start(&mut self, columns: usize) -> ControlFlow<()>;
+    /// The next row.
+    fn row(&mut self, row: &Row<'_>) -> ControlFlow<()>;
+}
+
+/// The row that a statement stands on.
+pub struct Row<'a> {
+    statement: &'a Statement<'a>,
+    columns: usize,
+}
+
+impl Row<'_> {
+    /// The cells from left to right. They live until the next row.
+    pub fn cells(&self) -> impl Iterator<Item = Value<'_>> {
+        (0..).take(self.columns).map(|column| self.cell(column))
+    }
+
+    fn cell(&self, column: c_int) -> Value<'_> {
+        let handle = self.statement.handle;
+        // SAFETY: the statement stands on a row and `column` is one of its columns. Text and blob pointers are valid for
+        // their length until the next step, which borrows of `self` outlast no more than `self` itself; the length is
+        // asked for after the pointer, as SQLite wants it. Null, from an empty blob or a lack of memory, is no bytes.
+        unsafe {
+            let bytes = |data: *const u8| {
+                if data.is_null() {
+                    return &[][..];
+                }
+                let length = usize::try_from(ffi::sqlite3_column_bytes(handle, column)).unwrap_or(0);
+                std::slice::from_raw_parts(data, length)
+            };
+            match ffi::sqlite3_column_type(handle, column) {
+                ffi::SQLITE_INTEGER => Value::Integer(ffi::sqlite3_column_int64(handle, column)),
+                ffi::SQLITE_FLOAT => Value::Real(ffi::sqlite3_column_double(handle, column)),
+                ffi::SQLITE_TEXT => Value::Text(bytes(ffi::sqlite3_column_text(handle, column))),
+                ffi::SQLITE_BLOB => Value::Blob(bytes(ffi::sqlite3_column_blob(handle, column).cast())),
+                _ => Value::Null,
+            }
+        }
+    }
+}

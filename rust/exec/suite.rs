@@ -1,0 +1,146 @@
+//! The test suite of a database: every `.sqlite` file in its folder.
+
+use std::cmp::Ordering;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// The files that a query is tried on, the database of that name first and its variants behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suite {
+    files: Vec<PathBuf>,
+}
+
+impl Suite {
+    /// The suite of `db_id` in a folder of databases: `<db_id>/<db_id>.sqlite` and every other `.sqlite` file beside it.
+    ///
+    /// Leftovers such as `x.sqlite-journal` are no variants; the official tool takes them for databases and fails.
+    pub fn find(database_dir: &Path, db_id: &str) -> Result<Self> {
+        if db_id.is_empty() || db_id == "." || db_id == ".." || db_id.contains(['/', '\\', '\0']) {
+            return Err(Error::DatabaseName { db_id: db_id.to_owned() });
+        }
+        let folder = database_dir.join(db_id);
+        let main = folder.join(format!("{db_id}.sqlite"));
+        if !main.is_file() {
+            return Err(Error::DatabaseMissing { db_id: db_id.to_owned(), path: main });
+        }
+        let mut files = sqlite_files(&folder)?;
+        files.sort_by(|a, b| (b == &main).cmp(&(a == &main)).then_with(|| natural(a, b)));
+        Self::checked(files)
+    }
+
+    /// The suite at `path`: a single `.sqlite` file alone, or all those of a folder.
+    pub fn at(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            let mut files = sqlite_files(path)?;
+            if files.is_empty() {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let path = path.join(format!("{name}.sqlite"));
+                return Err(Error::DatabaseMissing { db_id: name, path });
+            }
+            files.sort_by(|a, b| natural(a, b));
+            return Self::checked(files);
+        }
+        match std::fs::metadata(path) {
+            Ok(_) => Self::checked(vec![path.to_owned()]),
+            Err(source) => Err(Error::Unreadable { path: path.to_owned(), source }),
+        }
+    }
+
+    fn checked(files: Vec<PathBuf>) -> Result<Self> {
+        for file in &files {
+            let mut log = file.clone().into_os_string();
+            log.push("-wal");
+            let log = PathBuf::from(log);
+            if std::fs::metadata(&log).is_ok_and(|found| found.len() > 0) {
+                return Err(Error::PendingLog { path: log });
+            }
+        }
+        Ok(Self { files })
+    }
+
+    /// The files, at least one.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// The name of a file of the suite, as verdicts show it.
+    #[must_use]
+    pub fn name(&self, index: usize) -> String {
+        self.files[index].file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+fn sqlite_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = |source| Error::Unreadable { path: folder.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|extension| extension == "sqlite") && path.is_file() {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// Orders names with numbers in them by the numbers: `car_1v2` before `car_1v10`.
+fn natural(a: &Path, b: &Path) -> Ordering {
+    let key = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut parts: Vec<(String, u64)> = Vec::new();
+        let mut rest = name.as_str();
+        while !rest.is_empty() {
+            let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+            let digits = rest[text..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - text);
+            parts.push((rest[..text].to_owned(), rest[text..text + digits].parse().unwrap_or(u64::MAX)));
+            rest = &rest[text + digits..];
+        }
+        (parts, name)
+    };
+    key(a).cmp(&key(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("car_1")).unwrap();
+        for file in files {
+            std::fs::write(root.path().join("car_1").join(file), b"x").unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn variants_are_in_natural_order_behind_the_database_itself() {
+        let root = folder(&["car_1v10.sqlite", "car_1v2.sqlite", "a.sqlite", "car_1.sqlite"]);
+        let suite = Suite::find(root.path(), "car_1").unwrap();
+        let names: Vec<String> = (0..suite.files().len()).map(|index| suite.name(index)).collect();
+        assert_eq!(names, ["car_1.sqlite", "a.sqlite", "car_1v2.sqlite", "car_1v10.sqlite"]);
+    }
+
+    #[test]
+    fn leftovers_are_no_variants() {
+        let root = folder(&["car_1.sqlite", "car_1.sqlite-journal", "notes.txt", "car_1.sqlite.bak"]);
+        std::fs::create_dir(root.path().join("car_1/folder.sqlite")).unwrap();
+        assert_eq!(Suite::find(root.path(), "car_1").unwrap().files().len(), 1);
+    }
+
+    #[test]
+    fn a_log_with_changes_is_an_error() {
+        let root = folder(&["car_1.sqlite", "car_1.sqlite-wal"]);
+        assert!(matches!(Suite::find(root.path(), "car_1"), Err(Error::PendingLog { .. })));
+    }
+
+    #[test]
+    fn names_cannot_leave_the_folder() {
+        let root = folder(&["car_1.sqlite"]);
+        for name in ["", ".", "..", "../car_1", "car_1/..", "a\\b", "a\0b"] {
+            assert!(matches!(Suite::find(root.path(), name), Err(Error::DatabaseName { .. })), "{name:?}");
+        }
+        assert!(matches!(Suite::find(root.path(), "other"), Err(Error::DatabaseMissing { .. })));
+    }
+}

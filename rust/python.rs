@@ -1,0 +1,313 @@
+//! The bindings, `qsql._core`: arguments in, verdicts out, errors mapped. The only file that names pyo3.
+//!
+//! A call hands over whole columns and comes back with all verdicts. In between the work runs on other threads with the
+//! GIL released, while the calling thread looks for Ctrl-C and reports progress.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyBytes, PyString};
+
+use crate::error::Error;
+use crate::exec::sandbox::{self, Limits};
+use crate::exec::suite::Suite;
+use crate::score::{self, Job, Prediction, Progress, Protocol};
+
+pyo3::create_exception!(_core, QsqlError, pyo3::exceptions::PyException);
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        match (error.hint(), error) {
+            (_, Error::Interrupted) => PyKeyboardInterrupt::new_err(()),
+            (Some(hint), error) => QsqlError::new_err(format!("{error}\nhint: {hint}")),
+            (None, error) => QsqlError::new_err(error.to_string()),
+        }
+    }
+}
+
+/// How often the calling thread looks for Ctrl-C and reports progress.
+const LOOK: Duration = Duration::from_millis(100);
+
+#[pyclass(frozen, module = "qsql")]
+struct Verdict(score::Verdict);
+
+#[pymethods]
+impl Verdict {
+    #[getter]
+    fn execution(&self) -> Option<bool> {
+        self.0.execution
+    }
+
+    #[getter]
+    fn state(&self) -> &'static str {
+        self.0.state.name()
+    }
+
+    #[getter]
+    fn databases(&self) -> usize {
+        self.0.databases
+    }
+
+    #[getter]
+    fn failed_on(&self) -> Option<&str> {
+        self.0.failed_on.as_deref()
+    }
+
+    #[getter]
+    fn detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
+    fn __repr__(&self) -> String {
+        let execution = match self.0.execution {
+            None => "None",
+            Some(true) => "True",
+            Some(false) => "False",
+        };
+        let mut text = format!("Verdict(execution={execution}, state='{}'", self.0.state.name());
+        if let Some(failed_on) = &self.0.failed_on {
+            text.push_str(&format!(", failed_on={failed_on:?}"));
+        }
+        if let Some(detail) = &self.0.detail {
+            text.push_str(&format!(", detail={detail:?}"));
+        }
+        text + ")"
+    }
+}
+
+#[pyclass(frozen, module = "qsql")]
+struct Scorer {
+    database_dir: PathBuf,
+    scorer: Arc<score::Scorer>,
+    suites: Mutex<HashMap<String, Arc<Suite>>>,
+    executions: std::sync::atomic::AtomicU64,
+}
+
+#[pymethods]
+impl Scorer {
+    #[new]
+    #[pyo3(signature = (database_dir, *, keep_distinct = false, threads = None, timeout = 30.0))]
+    fn new(database_dir: PathBuf, keep_distinct: bool, threads: Option<usize>, timeout: f64) -> PyResult<Self> {
+        let protocol = protocol(keep_distinct, timeout)?;
+        if threads == Some(0) {
+            return Err(QsqlError::new_err("0 threads can do nothing\nhint: give 1 or more, or leave it out"));
+        }
+        if !database_dir.is_dir() {
+            return Err(QsqlError::new_err(format!(
+                "database folder `{}` not found\nhint: it holds one folder per database, `<db_id>/<db_id>.sqlite`",
+                database_dir.display()
+            )));
+        }
+        let scorer = Arc::new(score::Scorer::new(protocol, threads));
+        Ok(Self { database_dir, scorer, suites: Mutex::default(), executions: 0.into() })
+    }
+
+    #[getter]
+    fn threads(&self) -> usize {
+        self.scorer.threads()
+    }
+
+    #[getter]
+    fn executions(&self) -> u64 {
+        self.executions.load(Ordering::Relaxed)
+    }
+
+    fn databases(&self, db_id: &str) -> PyResult<Vec<PathBuf>> {
+        Ok(self.suite(db_id)?.files().to_vec())
+    }
+
+    #[pyo3(signature = (golds, predictions, db_ids, *, progress = None))]
+    fn score(
+        &self,
+        py: Python<'_>,
+        golds: Vec<PyBackedStr>,
+        predictions: Vec<Option<Bound<'_, PyString>>>,
+        db_ids: Vec<PyBackedStr>,
+        progress: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<Verdict>> {
+        let verdicts = self.run(py, &golds, &predictions, &db_ids, progress.as_ref())?;
+        Ok(verdicts.into_iter().map(Verdict).collect())
+    }
+
+    fn execution<'py>(
+        &self,
+        py: Python<'py>,
+        golds: Vec<PyBackedStr>,
+        predictions: Vec<Option<Bound<'py, PyString>>>,
+        db_ids: Vec<PyBackedStr>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let verdicts = self.run(py, &golds, &predictions, &db_ids, None)?;
+        let mut bytes = Vec::with_capacity(verdicts.len());
+        for (index, verdict) in verdicts.iter().enumerate() {
+            let Some(execution) = verdict.execution else {
+                let detail = verdict.detail.as_deref().unwrap_or_default();
+                return Err(QsqlError::new_err(format!(
+                    "item {index} (database `{}`) cannot be scored, {detail}\nhint: mend the gold or leave the item out; \
+                     `score` returns such items with state `gold_error`",
+                    &*db_ids[index]
+                )));
+            };
+            bytes.push(u8::from(execution));
+        }
+        py.import("numpy")?.call_method1("frombuffer", (PyBytes::new(py, &bytes), "bool"))
+    }
+}
+
+impl Scorer {
+    fn suite(&self, db_id: &str) -> Result<Arc<Suite>, Error> {
+        let mut suites = self.suites.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(suite) = suites.get(db_id) {
+            return Ok(Arc::clone(suite));
+        }
+        let suite = Arc::new(Suite::find(&self.database_dir, db_id)?);
+        suites.insert(db_id.to_owned(), Arc::clone(&suite));
+        Ok(suite)
+    }
+
+    fn run(
+        &self,
+        py: Python<'_>,
+        golds: &[PyBackedStr],
+        predictions: &[Option<Bound<'_, PyString>>],
+        db_ids: &[PyBackedStr],
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<score::Verdict>> {
+        let lengths = (golds.len(), predictions.len(), db_ids.len());
+        if lengths.0 != lengths.1 || lengths.0 != lengths.2 {
+            return Err(Error::Lengths { golds: lengths.0, predictions: lengths.1, db_ids: lengths.2 }.into());
+        }
+        let suites = db_ids.iter().map(|db_id| self.suite(db_id)).collect::<Result<Vec<_>, Error>>()?;
+        // Text that is not UTF-8 arrives with lone surrogates, and cannot be borrowed.
+        let texts: Vec<Option<Option<PyBackedStr>>> = predictions
+            .iter()
+            .map(|prediction| prediction.as_ref().map(|text| PyBackedStr::try_from(text.clone()).ok()))
+            .collect();
+        let counters = Progress::default();
+        let verdicts = interruptible(py, &counters, progress, |cancel| {
+            let jobs: Vec<Job<'_>> = golds
+                .iter()
+                .zip(&texts)
+                .zip(&suites)
+                .map(|((gold, text), suite)| Job {
+                    gold,
+                    prediction: match text {
+                        None => Prediction::Missing,
+                        Some(None) => Prediction::Undecodable,
+                        Some(Some(text)) => Prediction::Sql(text),
+                    },
+                    suite,
+                })
+                .collect();
+            self.scorer.score(&jobs, cancel, &counters)
+        })?;
+        self.executions.fetch_add(counters.executions.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(verdicts)
+    }
+}
+
+/// Runs `work` on another thread with the GIL released; meanwhile looks for signals and reports progress here.
+fn interruptible<T: Send>(
+    py: Python<'_>,
+    counters: &Progress,
+    report: Option<&Bound<'_, PyAny>>,
+    work: impl FnOnce(&Arc<AtomicBool>) -> Result<T, Error> + Send,
+) -> PyResult<T> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let receiver = Mutex::new(receiver);
+    let (work_cancel, report) = (Arc::clone(&cancel), report.map(|callable| callable.clone().unbind()));
+    let interrupt = Mutex::new(None);
+    let result = py.detach(|| {
+        std::thread::scope(|scope| {
+            scope.spawn(move || sender.send(work(&work_cancel)));
+            let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
+            loop {
+                match receiver.recv_timeout(LOOK) {
+                    Ok(result) => return Some(result),
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                    Err(RecvTimeoutError::Timeout) => {}
+                }
+                let (done, total) = (counters.done.load(Ordering::Relaxed), counters.total.load(Ordering::Relaxed));
+                let look = Python::attach(|py| {
+                    py.check_signals()?;
+                    report.as_ref().map_or(Ok(()), |callable| callable.call1(py, (done, total)).map(drop))
+                });
+                if let Err(error) = look {
+                    interrupt.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    cancel.store(true, Ordering::Relaxed);
+                }
+            }
+        })
+    });
+    if let Some(error) = interrupt.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let result = result.ok_or_else(|| QsqlError::new_err("internal error: the scoring thread ended without a result"))?;
+    Ok(result?)
+}
+
+fn protocol(keep_distinct: bool, timeout: f64) -> PyResult<Protocol> {
+    let timeout = Duration::try_from_secs_f64(timeout).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(|| {
+        QsqlError::new_err(format!("a timeout of {timeout} seconds is none\nhint: give a number above 0"))
+    })?;
+    let limits = Limits { timeout, ..Protocol::default().limits };
+    Ok(Protocol { keep_distinct, limits })
+}
+
+/// The native half of qsql.
+#[pymodule(gil_used = false)]
+mod _core {
+    use super::{
+        Arc, Bound, Job, PathBuf, Prediction, Progress, PyBackedStr, PyModule, PyModuleMethods, PyResult,
+        PyString, Python, Suite, interruptible, protocol, pyfunction, sandbox, score,
+    };
+    #[pymodule_export]
+    use super::{QsqlError, Scorer, Verdict};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+
+    #[pyfunction(name = "score")]
+    #[pyo3(signature = (gold, prediction, database, *, keep_distinct = false, timeout = 30.0))]
+    fn score_one(
+        py: Python<'_>,
+        gold: PyBackedStr,
+        prediction: Option<Bound<'_, PyString>>,
+        database: PathBuf,
+        keep_distinct: bool,
+        timeout: f64,
+    ) -> PyResult<Verdict> {
+        let scorer = score::Scorer::new(protocol(keep_distinct, timeout)?, Some(1));
+        let suite = Arc::new(Suite::at(&database)?);
+        let text = prediction.map(|text| PyBackedStr::try_from(text).ok());
+        let counters = Progress::default();
+        let mut verdicts = interruptible(py, &counters, None, |cancel| {
+            let prediction = match &text {
+                None => Prediction::Missing,
+                Some(None) => Prediction::Undecodable,
+                Some(Some(text)) => Prediction::Sql(text),
+            };
+            scorer.score(&[Job { gold: &gold, prediction, suite: &suite }], cancel, &counters)
+        })?;
+        verdicts.pop().map(Verdict).ok_or_else(|| QsqlError::new_err("internal error: no verdict"))
+    }
+
+    #[pyfunction]
+    fn sqlite_version() -> &'static str {
+        sandbox::sqlite_version()
+    }
+
+    #[pyfunction]
+    fn sqlite_compile_options() -> Vec<String> {
+        sandbox::compile_options()
+    }
+}

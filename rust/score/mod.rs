@@ -1,0 +1,231 @@
+//! Jobs in, verdicts out. The only file that names rayon.
+//!
+//! A prediction is right if it means the same as its gold on every database of the suite. How a batch is cut into units
+//! of work is in [`batch`]; here are the threads that do it, the databases they keep open, and what comes out.
+
+mod batch;
+mod compare;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::exec::sandbox::{Database, Failure, Limits};
+use crate::exec::suite::Suite;
+
+/// How a prediction is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocol {
+    /// Keep `DISTINCT`, which the official protocol removes from gold and prediction.
+    pub keep_distinct: bool,
+    /// What each query may use.
+    pub limits: Limits,
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self { keep_distinct: false, limits: Limits { timeout: Duration::from_secs(30), steps: u64::MAX } }
+    }
+}
+
+/// A prediction to be judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The query that is right.
+    pub gold: &'a str,
+    /// The query to be judged.
+    pub prediction: Prediction<'a>,
+    /// The databases to run both on.
+    pub suite: &'a Arc<Suite>,
+}
+
+/// What a model gave for a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prediction<'a> {
+    /// Nothing.
+    Missing,
+    /// Bytes that are no text.
+    Undecodable,
+    /// A query, or what passes for one.
+    Sql(&'a str),
+}
+
+/// How the execution of a prediction went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It ran wherever it had to, and its results were compared.
+    Scored,
+    /// SQLite rejects it.
+    SqlError,
+    /// It ran longer than it may.
+    Timeout,
+    /// It is too long, or needs more memory than it may have.
+    TooLarge,
+    /// It wants more than to read.
+    Forbidden,
+    /// The gold itself failed, so that nothing can be said.
+    GoldError,
+    /// There is no prediction.
+    Missing,
+}
+
+impl State {
+    /// Its name in files and in Python.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scored => "scored",
+            Self::SqlError => "sql_error",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::Forbidden => "forbidden",
+            Self::GoldError => "gold_error",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// What came of one job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the prediction means the same as the gold; `None` if that cannot be told.
+    pub execution: Option<bool>,
+    /// How the execution went.
+    pub state: State,
+    /// How many databases the suite has.
+    pub databases: usize,
+    /// File name of the first database that rejects the prediction, or on which the gold fails.
+    pub failed_on: Option<String>,
+    /// What happened there.
+    pub detail: Option<String>,
+}
+
+/// How far a batch is, to be read while it runs.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Settled pairs of prediction and database.
+    pub done: AtomicU64,
+    /// All of them; 0 until known.
+    pub total: AtomicU64,
+    /// Statements executed.
+    pub executions: AtomicU64,
+}
+
+/// Scores batches of jobs, keeping threads and open databases between them.
+#[derive(Debug)]
+pub struct Scorer {
+    protocol: Protocol,
+    threads: usize,
+    workers: Mutex<Option<Arc<Workers>>>,
+}
+
+impl Scorer {
+    /// A scorer of `threads` threads, or as many as the machine has cores.
+    #[must_use]
+    pub fn new(protocol: Protocol, threads: Option<usize>) -> Self {
+        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        Self { protocol, threads: threads.max(1), workers: Mutex::new(None) }
+    }
+
+    /// How many threads it has.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Judges all jobs. Verdicts come in the order of the jobs.
+    ///
+    /// Stops with [`Error::Interrupted`] soon after `cancel` is set by another thread.
+    pub fn score(&self, jobs: &[Job<'_>], cancel: &Arc<AtomicBool>, progress: &Progress) -> Result<Vec<Verdict>> {
+        let batch = batch::Batch::plan(jobs, self.protocol);
+        progress.total.store(batch.pairs(), Ordering::Relaxed);
+        let workers = self.workers()?;
+        let units = batch.units();
+        // Handed out strictly in order, so that early variants are settled before later ones begin.
+        let next = AtomicUsize::new(0);
+        workers.threads.scope(|scope| {
+            for _ in 0..self.threads.min(units.len()) {
+                scope.spawn(|_| {
+                    while !cancel.load(Ordering::Relaxed)
+                        && let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
+                        batch.work(unit, &workers.databases, cancel, progress);
+                    }
+                });
+            }
+        });
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        batch.verdicts(jobs)
+    }
+
+    /// The threads and open databases of this process. After a fork they are made anew: threads do not survive it, and
+    /// what they were using at that moment must be left alone.
+    fn workers(&self) -> Result<Arc<Workers>> {
+        let mut workers = lock(&self.workers);
+        if let Some(inherited) = workers.take_if(|workers| workers.process != std::process::id()) {
+            std::mem::forget(inherited);
+        }
+        if let Some(workers) = &*workers {
+            return Ok(Arc::clone(workers));
+        }
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .thread_name(|index| format!("qsql-{index}"))
+            .build()
+            .map_err(|error| Error::Threads { threads: self.threads, message: error.to_string() })?;
+        let new = Arc::new(Workers { process: std::process::id(), threads, databases: Databases::default() });
+        *workers = Some(Arc::clone(&new));
+        Ok(new)
+    }
+}
+
+#[derive(Debug)]
+struct Workers {
+    process: u32,
+    threads: rayon::ThreadPool,
+    databases: Databases,
+}
+
+/// Locks whatever happened to earlier holders: panics are caught and reported, and leave the data whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Open databases that nobody is using, the latest used last.
+#[derive(Debug, Default)]
+struct Databases(Mutex<Vec<(PathBuf, Database)>>);
+
+impl Databases {
+    /// How many stay open; each costs about 100 kB and a file descriptor.
+    const IDLE: usize = 128;
+
+    /// Gives `use_it` the database at `path` and keeps it open afterwards.
+    fn with<T>(
+        &self,
+        path: &Path,
+        cancel: &Arc<AtomicBool>,
+        use_it: impl FnOnce(&mut Database) -> T,
+    ) -> std::result::Result<T, Failure> {
+        let idle = {
+            let mut open = lock(&self.0);
+            open.iter().rposition(|(of, _)| of == path).map(|at| open.remove(at).1)
+        };
+        let mut database = match idle {
+            Some(database) => database,
+            None => Database::open(path)?,
+        };
+        database.watch(Arc::clone(cancel));
+        let result = use_it(&mut database);
+        let mut open = lock(&self.0);
+        let oldest = (open.len() >= Self::IDLE).then(|| open.remove(0));
+        open.push((path.to_owned(), database));
+        drop(open);
+        // Closing takes a while: not under the lock.
+        drop(oldest);
+        Ok(result)
+    }
+}

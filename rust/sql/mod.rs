@@ -1,0 +1,4 @@
+//! SQL as text: no database, no schema.
+
+pub mod lex;
+pub mod rewrite;

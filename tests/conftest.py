@@ -1,0 +1,48 @@
+"""Fixtures: the demo databases, the Spider folder where there is one, and the command line as a child process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from qsql import demo
+
+
+@pytest.fixture(scope="session")
+def demo_databases(tmp_path_factory):
+    """Folder of the demo databases."""
+    return demo.build(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="session")
+def spider(tmp_path_factory):
+    """Spider's golds, predictions and official verdicts, with `databases` and `suite` unpacked beside links to them."""
+    source = os.environ.get("QSQL_SPIDER_DIR")
+    if not source:
+        pytest.skip("QSQL_SPIDER_DIR names no Spider folder: parity with the official verdicts is NOT tested")
+    folder = tmp_path_factory.mktemp("spider")
+    for name in ("databases", "suite"):
+        with tarfile.open(Path(source) / f"{name}.tar.xz") as archive:
+            archive.extractall(folder, filter="data")
+    for entry in Path(source).iterdir():
+        (folder / entry.name).symlink_to(entry.resolve())
+    return folder
+
+
+@pytest.fixture
+def run_qsql():
+    """Run `qsql` with arguments, 80 columns wide; returns the finished process."""
+
+    def run(*arguments, **options):
+        command = [sys.executable, "-m", "qsql", *map(str, arguments)]
+        environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", **options.pop("env", {})}
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment, check=False, timeout=100, **options
+        )
+
+    return run

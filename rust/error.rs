@@ -77,9 +77,9 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::DatabaseMissing { db_id, .. } => Some(format!(
-                "the database folder holds `{db_id}/{db_id}.sqlite`, and any variants beside that file"
-            )),
+            Self::DatabaseMissing { db_id, .. } => {
+                Some(format!("the database folder holds `{db_id}/{db_id}.sqlite`, and any variants beside that file"))
+            }
             Self::DatabaseName { .. } => {
                 Some("a database name is the name of one folder, without `/`, `\\` or `..`".to_owned())
             }

@@ -3,6 +3,8 @@
 //! A call hands over whole columns and comes back with all verdicts. In between the work runs on other threads with the
 //! GIL released, while the calling thread looks for Ctrl-C and reports progress.
 
+#![expect(clippy::needless_pass_by_value, reason = "arguments from Python arrive by value")]
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +37,14 @@ impl From<Error> for PyErr {
 /// How often the calling thread looks for Ctrl-C and reports progress.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// What came of one prediction.
+///
+/// execution: whether it means the same as its gold on every database of the suite; None if that cannot be told.
+/// state: how the execution went: "scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing".
+/// databases: how many databases the suite has.
+/// failed_on: file name of the first database that rejects the prediction, or on which the gold fails; else None.
+/// detail: what happened there, for people to read; else None.
+#[expect(clippy::doc_markdown, reason = "Python's docstring")]
 #[pyclass(frozen, module = "qsql")]
 struct Verdict(score::Verdict);
 
@@ -82,10 +92,20 @@ impl Verdict {
     }
 }
 
+/// Scores batches of predictions on a folder of databases, on several threads.
+///
+/// Threads and open databases are kept between calls, so make one scorer and use it for everything. It may be shared by
+/// threads, and survives a fork.
+///
+/// database_dir: holds `<db_id>/<db_id>.sqlite` and any variants of it beside that file; all of them are the suite.
+/// keep_distinct: keep DISTINCT, which the official protocol removes from gold and prediction.
+/// threads: how many; by default as many as the machine has cores.
+/// timeout: seconds for one query on one database.
+#[expect(clippy::doc_markdown, reason = "Python's docstring")]
 #[pyclass(frozen, module = "qsql")]
 struct Scorer {
     database_dir: PathBuf,
-    scorer: Arc<score::Scorer>,
+    inner: score::Scorer,
     suites: Mutex<HashMap<String, Arc<Suite>>>,
     executions: std::sync::atomic::AtomicU64,
 }
@@ -105,24 +125,32 @@ impl Scorer {
                 database_dir.display()
             )));
         }
-        let scorer = Arc::new(score::Scorer::new(protocol, threads));
-        Ok(Self { database_dir, scorer, suites: Mutex::default(), executions: 0.into() })
+        let inner = score::Scorer::new(protocol, threads);
+        Ok(Self { database_dir, inner, suites: Mutex::default(), executions: 0.into() })
     }
 
+    /// How many threads score.
     #[getter]
     fn threads(&self) -> usize {
-        self.scorer.threads()
+        self.inner.threads()
     }
 
+    /// How many statements the finished calls have executed.
     #[getter]
     fn executions(&self) -> u64 {
         self.executions.load(Ordering::Relaxed)
     }
 
+    /// The files of the suite of a database, its main file first.
     fn databases(&self, db_id: &str) -> PyResult<Vec<PathBuf>> {
         Ok(self.suite(db_id)?.files().to_vec())
     }
 
+    /// Judge predictions by test-suite execution accuracy, as the official Spider tool defines it.
+    ///
+    /// Takes a gold, a prediction (None where there is none) and a database name per item; returns a list of verdicts in
+    /// the same order. `progress` is called about ten times a second with how many pairs of prediction and database are
+    /// settled, and of how many. Raises `QsqlError` if a database is missing or the lists differ in length.
     #[pyo3(signature = (golds, predictions, db_ids, *, progress = None))]
     fn score(
         &self,
@@ -136,6 +164,9 @@ impl Scorer {
         Ok(verdicts.into_iter().map(Verdict).collect())
     }
 
+    /// Judge predictions like `score`; returns a bool array of shape (len(golds),).
+    ///
+    /// Raises `QsqlError` if a gold fails, since its items are neither right nor wrong.
     fn execution<'py>(
         &self,
         py: Python<'py>,
@@ -205,7 +236,7 @@ impl Scorer {
                     suite,
                 })
                 .collect();
-            self.scorer.score(&jobs, cancel, &counters)
+            self.inner.score(&jobs, cancel, &counters)
         })?;
         self.executions.fetch_add(counters.executions.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(verdicts)
@@ -249,7 +280,8 @@ fn interruptible<T: Send>(
     if let Some(error) = interrupt.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
-    let result = result.ok_or_else(|| QsqlError::new_err("internal error: the scoring thread ended without a result"))?;
+    let result =
+        result.ok_or_else(|| QsqlError::new_err("internal error: the scoring thread ended without a result"))?;
     Ok(result?)
 }
 
@@ -265,8 +297,8 @@ fn protocol(keep_distinct: bool, timeout: f64) -> PyResult<Protocol> {
 #[pymodule(gil_used = false)]
 mod _core {
     use super::{
-        Arc, Bound, Job, PathBuf, Prediction, Progress, PyBackedStr, PyModule, PyModuleMethods, PyResult,
-        PyString, Python, Suite, interruptible, protocol, pyfunction, sandbox, score,
+        Arc, Bound, Job, PathBuf, Prediction, Progress, PyBackedStr, PyModule, PyModuleMethods, PyResult, PyString,
+        Python, Suite, interruptible, protocol, pyfunction, sandbox, score,
     };
     #[pymodule_export]
     use super::{QsqlError, Scorer, Verdict};
@@ -276,6 +308,9 @@ mod _core {
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 
+    /// Judge one prediction on one `.sqlite` file, or on all those of a folder.
+    ///
+    /// For many predictions, a `Scorer` is faster by far: it keeps databases open and uses all cores.
     #[pyfunction(name = "score")]
     #[pyo3(signature = (gold, prediction, database, *, keep_distinct = false, timeout = 30.0))]
     fn score_one(
@@ -301,11 +336,13 @@ mod _core {
         verdicts.pop().map(Verdict).ok_or_else(|| QsqlError::new_err("internal error: no verdict"))
     }
 
+    /// Version of the SQLite inside.
     #[pyfunction]
     fn sqlite_version() -> &'static str {
         sandbox::sqlite_version()
     }
 
+    /// The options that the SQLite inside was compiled with.
     #[pyfunction]
     fn sqlite_compile_options() -> Vec<String> {
         sandbox::compile_options()

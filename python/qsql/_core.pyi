@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Literal, final
+from typing import Literal, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 __version__: str
 
-State = Literal["scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing"]
+State: TypeAlias = Literal["scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing"]
 
 class QsqlError(Exception):
     """Something that stops a run: a missing database, a file that cannot be read, a wrong setting.
 
-    The message says what and where; its last line is a hint at what to do. What a *prediction* does wrong is no error but
-    the state of its verdict.
+    The message says what and where; its last line is a hint at what to do. What a *prediction* does wrong is no error
+    but the state of its verdict.
     """
 
 @final

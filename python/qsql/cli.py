@@ -27,6 +27,7 @@ app = typer.Typer(
     help="Text-to-SQL evaluation: Spider's test-suite execution accuracy, native and safe.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -53,7 +54,9 @@ def _version(wanted: bool) -> None:  # noqa: FBT001
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,  # noqa: ARG001, FBT002
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -64,7 +67,9 @@ def evaluate_command(
         Path | None, typer.Argument(metavar="[RUN_DIR]", help="Run directory with predictions.jsonl; gets the results.")
     ] = None,
     *,
-    pred: Annotated[Path | None, typer.Option(help="Predictions: one SQL a line, or .jsonl with sql and perhaps id.")] = None,
+    pred: Annotated[
+        Path | None, typer.Option(help="Predictions: one SQL a line, or .jsonl with sql and perhaps id.")
+    ] = None,
     gold: Annotated[Path, typer.Option(help="Golds: sql<TAB>db_id lines, or Spider's JSON.")],
     db: Annotated[Path, typer.Option(help="Folder of <db_id>/<db_id>.sqlite, with any variants beside them.")],
     table: Annotated[Path | None, typer.Option(help="Spider's tables.json.")] = None,
@@ -80,7 +85,9 @@ def evaluate_command(
             help="Accepted as the official tool has it; one bar shows all.",
         ),
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Run directory for verdicts.jsonl, summary.json and run.json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory for verdicts.jsonl, summary.json and run.json.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default one per core.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for one query on one database.")] = 30.0,
     format_: Annotated[Format, typer.Option("--format", help="How to print the summary.")] = Format.rich,
@@ -132,7 +139,7 @@ def _evaluate(settings: Settings, out: Path | None) -> Evaluation:
             raise
     missing, surplus = evaluation.pairing.missing, evaluation.pairing.surplus
     if missing:
-        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")  # noqa: PLR2004
+        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         _note(f"warning: {len(missing)} golds have no prediction and count as wrong (ids {some})")
     if surplus:
         _note(f"warning: {surplus} predictions have no gold and are not scored")

@@ -60,7 +60,9 @@ def read_examples(path: Path) -> list[Example]:
     for example in examples:
         if example.id in seen:
             lines = f"{seen[example.id]} and {example.line}"
-            raise QsqlError(f"two golds of `{path}` have the id `{example.id}` (entries {lines})\nhint: make ids unique")
+            raise QsqlError(
+                f"two golds of `{path}` have the id `{example.id}` (entries {lines})\nhint: make ids unique"
+            )
         seen[example.id] = example.line
     return examples
 
@@ -119,7 +121,7 @@ def _read_json(path: Path) -> list[tuple[int, dict[str, Any]]]:
         items = list(enumerate(document, 1))
     for number, item in items:
         if not isinstance(item, dict):
-            raise QsqlError(f"`{path}` entry {number} is not an object\nhint: entries look like {{\"db_id\": ...}}")
+            raise QsqlError(f'`{path}` entry {number} is not an object\nhint: entries look like {{"db_id": ...}}')
     return items
 
 
@@ -146,7 +148,7 @@ def _examples_from_lines(path: Path) -> list[Example]:
             interaction, turn = interaction + 1, 0
             continue
         fields = line.strip().split("\t")
-        if len(fields) != 2:  # noqa: PLR2004
+        if len(fields) != 2:
             found = "no tab" if len(fields) == 1 else f"{len(fields) - 1} tabs"
             raise QsqlError(f"`{path}` line {number} has {found}\nhint: a gold line is `sql<TAB>db_id`")
         turn += 1
@@ -197,7 +199,7 @@ def _pair_json(path: Path, examples: Sequence[Example]) -> Pairing:
     items = _read_json(path)
     for number, item in items:
         if not isinstance(item.get("sql"), str | None) or "sql" not in item:
-            raise QsqlError(f"`{path}` line {number} has no `sql`\nhint: a prediction is {{\"sql\": ..., \"id\": ...}}")
+            raise QsqlError(f'`{path}` line {number} has no `sql`\nhint: a prediction is {{"sql": ..., "id": ...}}')
     texts = [(item["sql"] or "").strip() or None for _, item in items]
     if not all("id" in item for _, item in items):
         predictions = texts[: len(examples)] + [None] * (len(examples) - len(texts))

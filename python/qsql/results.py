@@ -131,7 +131,9 @@ def write_record(directory: Path, command: str, record: Mapping[str, Any]) -> No
 def finished_verdicts(directory: Path, fingerprint: str) -> list[dict[str, Any]]:
     """Verdicts of an unfinished run of the same inputs: those before the first line that is not whole."""
     run, partial = directory / RUN, directory / PARTIAL
-    if not (run.is_file() and partial.is_file()) or read_json(run).get("evaluation", {}).get("fingerprint") != fingerprint:
+    if not (run.is_file() and partial.is_file()):
+        return []
+    if read_json(run).get("evaluation", {}).get("fingerprint") != fingerprint:
         return []
     verdicts: list[dict[str, Any]] = []
     for line in partial.read_bytes().splitlines(keepends=True):
@@ -157,7 +159,7 @@ class VerdictFile:
             raise unwritable(directory / PARTIAL, error) from None
         self.append(finished)
 
-    def __enter__(self) -> VerdictFile:
+    def __enter__(self) -> VerdictFile:  # noqa: PYI034 - `Self` came with Python 3.11
         return self
 
     def __exit__(

@@ -173,6 +173,7 @@ impl Table {
     }
 
     /// Its rows, of at least one column each.
+    #[must_use]
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[Cell]> {
         self.cells.chunks_exact(self.columns.max(1))
     }
@@ -192,9 +193,8 @@ pub fn same(gold: &Table, prediction: &Table, ordered: bool) -> Result<bool, Exh
         return Ok(false);
     }
     let mut numbers = matching::Numbers::default();
-    let mut normal = |table: &Table| -> Vec<u32> {
-        table.cells.iter().map(|cell| numbers.of(NormalCell(cell.normal()))).collect()
-    };
+    let mut normal =
+        |table: &Table| -> Vec<u32> { table.cells.iter().map(|cell| numbers.of(NormalCell(cell.normal()))).collect() };
     let (gold_cells, prediction_cells) = (normal(gold), normal(prediction));
     matching::columns_match(&gold_cells, &prediction_cells, gold.columns, ordered)
 }

@@ -31,7 +31,12 @@ impl Numbers {
 
 /// Whether the columns of `prediction` can be permuted so that it has the same rows as `gold`, in order where
 /// `ordered`, else as a bag. Both tables are given row by row, as numbers of cells, and are equally large.
-pub(super) fn columns_match(gold: &[u32], prediction: &[u32], columns: usize, ordered: bool) -> Result<bool, Exhausted> {
+pub(super) fn columns_match(
+    gold: &[u32],
+    prediction: &[u32],
+    columns: usize,
+    ordered: bool,
+) -> Result<bool, Exhausted> {
     let rows = gold.len() / columns.max(1);
     let gold = Side { columns: transpose(gold, columns, rows) };
     let prediction = Side { columns: transpose(prediction, columns, rows) };
@@ -125,7 +130,12 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Assigns the open columns of the gold to those of the prediction.
-    fn assign(&mut self, classes: Classes, mut gold: Vec<usize>, mut prediction: Vec<usize>) -> Result<bool, Exhausted> {
+    fn assign(
+        &mut self,
+        classes: Classes,
+        mut gold: Vec<usize>,
+        mut prediction: Vec<usize>,
+    ) -> Result<bool, Exhausted> {
         let mut classes = classes;
         loop {
             if gold.is_empty() {
@@ -261,7 +271,9 @@ mod tests {
     #[test]
     fn symmetric_tables_are_searched() {
         let circle = |n: u32, step: u32| -> Vec<Vec<u32>> {
-            (0..n).map(|row| (0..n).map(|column| u32::from(column == row || column == (row + step) % n)).collect()).collect()
+            (0..n)
+                .map(|row| (0..n).map(|column| u32::from(column == row || column == (row + step) % n)).collect())
+                .collect()
         };
         let flat = |rows: Vec<Vec<u32>>| rows.concat();
         // A circle of 30 is the same graph whichever coprime step draws it; with step 2 it falls into two circles.

@@ -80,7 +80,7 @@ struct Watch {
     deadline: Cell<Option<Instant>>,
     ticks: Cell<u64>,
     stopped: Cell<Option<Stopped>>,
-    refused: Cell<Option<c_int>>,
+    refused: Cell<Option<&'static str>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -103,8 +103,7 @@ impl Database {
     ///
     /// Nothing of the file is read before the first query, so a file that is no database shows there.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let flags =
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(immutable_uri(path), flags).map_err(|error| sql(&error))?;
         let watch = Box::new(Watch {
             cancel: Arc::default(),
@@ -171,14 +170,20 @@ impl Database {
             return Err(Failure::Sql("embedded null character".to_owned()));
         }
         let length = c_int::try_from(text.len()).ok().filter(|&length| length <= SQL_BYTES);
-        let length = length
-            .ok_or_else(|| Failure::TooLarge(format!("a query of {} bytes, at most {SQL_BYTES}", text.len())))?;
+        let length =
+            length.ok_or_else(|| Failure::TooLarge(format!("a query of {} bytes, at most {SQL_BYTES}", text.len())))?;
         let mut handle = ptr::null_mut();
         let mut tail = ptr::null();
         // SAFETY: the connection is open, the text is alive for the call and its length is given; `handle` and `tail`
         // are written before they are read.
         let code = unsafe {
-            ffi::sqlite3_prepare_v2(self.connection.handle(), text.as_ptr().cast(), length, &raw mut handle, &raw mut tail)
+            ffi::sqlite3_prepare_v2(
+                self.connection.handle(),
+                text.as_ptr().cast(),
+                length,
+                &raw mut handle,
+                &raw mut tail,
+            )
         };
         if code != ffi::SQLITE_OK {
             return Err(self.failure(code));
@@ -212,9 +217,7 @@ impl Database {
                 Some(Stopped::Cancelled) => Failure::Cancelled,
                 None => Failure::Sql(message),
             },
-            ffi::SQLITE_AUTH => Failure::Forbidden(self.watch.refused.get().map_or(message, |action| {
-                action_name(action).map_or_else(|| format!("action {action}"), str::to_owned)
-            })),
+            ffi::SQLITE_AUTH => Failure::Forbidden(self.watch.refused.get().map_or(message, str::to_owned)),
             ffi::SQLITE_READONLY => Failure::Forbidden(message),
             ffi::SQLITE_NOMEM | ffi::SQLITE_TOOBIG | ffi::SQLITE_FULL => Failure::TooLarge(message),
             _ => Failure::Sql(message),
@@ -321,13 +324,15 @@ unsafe extern "C" fn authorize(
     }
     // SAFETY: `configure` registered this with the address of a live `Watch`, on this thread.
     let watch = unsafe { &*watch.cast::<Watch>() };
-    watch.refused.set(Some(action));
+    // The statements that change the schema show as writes to its tables.
+    let is_schema = [c"sqlite_master", c"sqlite_temp_master"].iter().any(|name| is(first, name));
+    watch.refused.set(Some(if is_schema { "a change of the schema" } else { action_name(action) }));
     ffi::SQLITE_DENY
 }
 
 /// What an action of the authorizer is in SQL.
-fn action_name(action: c_int) -> Option<&'static str> {
-    Some(match action {
+fn action_name(action: c_int) -> &'static str {
+    match action {
         ffi::SQLITE_ALTER_TABLE => "ALTER TABLE",
         ffi::SQLITE_ANALYZE => "ANALYZE",
         ffi::SQLITE_ATTACH => "ATTACH or VACUUM",
@@ -343,14 +348,14 @@ fn action_name(action: c_int) -> Option<&'static str> {
         ffi::SQLITE_DROP_TRIGGER | ffi::SQLITE_DROP_TEMP_TRIGGER => "DROP TRIGGER",
         ffi::SQLITE_DROP_VIEW | ffi::SQLITE_DROP_TEMP_VIEW => "DROP VIEW",
         ffi::SQLITE_FUNCTION => "a function that loads code",
-        ffi::SQLITE_INSERT => "INSERT, CREATE or another write",
+        ffi::SQLITE_INSERT => "INSERT",
         ffi::SQLITE_PRAGMA => "PRAGMA",
         ffi::SQLITE_REINDEX => "REINDEX",
         ffi::SQLITE_SAVEPOINT => "SAVEPOINT",
         ffi::SQLITE_TRANSACTION => "a transaction",
         ffi::SQLITE_UPDATE => "UPDATE",
-        _ => return None,
-    })
+        _ => "more than to read",
+    }
 }
 
 /// A prepared statement; it cannot outlive its connection.

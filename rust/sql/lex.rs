@@ -1,4 +1,4 @@
-//! Lexemes of SQL text and the end of its first statement, where the official tool's lexer (sqlparse 0.6.1) sees them.
+//! Lexemes of SQL text, where the official tool's lexer (sqlparse 0.6.1) sees them.
 //!
 //! The official evaluator removes `DISTINCT` and cuts off further statements by lexemes of sqlparse, which knows many
 //! dialects and is not SQLite's tokenizer: `12a` is `1` and `2a`, `\'` inside a string is an escape, `$$ ... $$` is a
@@ -15,10 +15,10 @@ pub enum Kind {
     Newline,
     /// `-- ...` or `# ...` with its line break.
     LineComment,
-    /// `--+ ...`, an optimizer hint with its line break.
-    LineHint,
     /// `/* ... */`.
     BlockComment,
+    /// A comment with a `+` right behind its opening: a hint for an optimizer.
+    Hint,
     /// A word of letters, digits and the like; also keywords of several words such as `ORDER BY`.
     Word,
     /// A name by its position or spelling: before a `.` or `(`, after a `.`, in backticks or brackets, a placeholder.
@@ -231,7 +231,8 @@ impl<'a> At<'a> {
         }
         let length = first.len_utf8() + span(&rest[first.len_utf8()..], is_word);
         let behind = &rest[length..];
-        let member = behind.trim_start_matches(is_space).strip_prefix('.').is_some_and(|text| !text.starts_with(is_digit));
+        let member =
+            behind.trim_start_matches(is_space).strip_prefix('.').is_some_and(|text| !text.starts_with(is_digit));
         (member || self.previous() == Some('.') || behind.starts_with('(')).then_some((Kind::Name, length))
     }
 }
@@ -239,7 +240,7 @@ impl<'a> At<'a> {
 /// `-- ...` or `# ...` up to and with its line break.
 fn line_comment(rest: &str) -> Option<(Kind, usize)> {
     let body = rest.strip_prefix("--").or_else(|| rest.strip_prefix("# "))?;
-    let kind = if body.starts_with('+') { Kind::LineHint } else { Kind::LineComment };
+    let kind = if body.starts_with('+') { Kind::Hint } else { Kind::LineComment };
     let text = span(body, |c| !matches!(c, '\r' | '\n'));
     let line_break = match &body[text..] {
         end if end.starts_with("\r\n") => 2,
@@ -250,9 +251,9 @@ fn line_comment(rest: &str) -> Option<(Kind, usize)> {
 }
 
 fn block_comment(rest: &str) -> Option<(Kind, usize)> {
-    let opener = if rest.starts_with("/*+") { 3 } else { 2 };
-    let body = rest.strip_prefix("/*").map(|_| &rest[opener..])?;
-    body.find("*/").map(|end| (Kind::BlockComment, opener + end + 2))
+    let body = rest.strip_prefix("/*")?;
+    let (kind, opener) = if body.starts_with('+') { (Kind::Hint, 3) } else { (Kind::BlockComment, 2) };
+    rest[opener..].find("*/").map(|end| (kind, opener + end + 2))
 }
 
 /// `%s` or `%(name)s`.
@@ -484,151 +485,4 @@ fn word_or_operator(rest: &str, first: char) -> (Kind, usize) {
     }
     let run = span(rest, |c| matches!(c, '+' | '/' | '@' | '#' | '%' | '^' | '&' | '|' | '-'));
     (Kind::Other, run.max(one))
-}
-
-/// The first statement of `sql` with the whitespace and line comments behind its semicolon; empty where `sql` is
-/// nothing but whitespace.
-#[must_use]
-pub fn first_statement(sql: &str) -> &str {
-    // Only a semicolon or an upper-case `GO` can end a statement before the text does.
-    let whole = if sql.contains(';') || sql.contains("GO") { Splitter::default().first(sql) } else { sql };
-    if whole.trim_start_matches(is_space).is_empty() { "" } else { whole }
-}
-
-/// Follows blocks and parentheses to tell which semicolon ends a statement (sqlparse's `StatementSplitter`).
-#[derive(Default)]
-struct Splitter {
-    blocks: Vec<Block>,
-    loop_head: Option<Block>,
-    is_create: bool,
-    begin_is_last: bool,
-    level: i64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Block {
-    Begin,
-    Declare,
-    For,
-    While,
-    Loop,
-    If,
-    Case,
-}
-
-impl Splitter {
-    fn first(mut self, sql: &str) -> &str {
-        let mut end = 0;
-        let mut ended = false;
-        for Lexeme { kind, text } in lexemes(sql) {
-            if ended && !matches!(kind, Kind::Whitespace | Kind::LineComment) {
-                return &sql[..end];
-            }
-            self.level += self.step(kind, text);
-            end += text.len();
-            let blank =
-                matches!(kind, Kind::Whitespace | Kind::Newline | Kind::LineComment | Kind::BlockComment | Kind::LineHint);
-            if kind == Kind::Punctuation && text == ";" {
-                self.begin_is_last = false;
-                ended |= self.level <= 0 && !self.blocks.contains(&Block::Begin);
-            } else if kind == Kind::Word && text.split(is_space).next() == Some("GO") {
-                ended = true;
-            } else if !(blank && kind != Kind::LineHint) && !(kind == Kind::Word && text.to_uppercase() == "BEGIN") {
-                self.begin_is_last = false;
-            }
-        }
-        sql
-    }
-
-    /// By how much a lexeme changes the depth.
-    fn step(&mut self, kind: Kind, text: &str) -> i64 {
-        match (kind, text) {
-            (Kind::Punctuation, ";") => {
-                self.loop_head = None;
-                if std::mem::take(&mut self.begin_is_last) && self.blocks.last() == Some(&Block::Begin) {
-                    self.blocks.pop();
-                    return -1;
-                }
-                0
-            }
-            (Kind::Punctuation, "(") => 1,
-            (Kind::Punctuation, ")") => -1,
-            (Kind::Word, _) => self.keyword(&text.to_uppercase()),
-            _ => 0,
-        }
-    }
-
-    fn keyword(&mut self, word: &str) -> i64 {
-        if word == "CREATE" || word.starts_with("CREATE") && word.contains(is_space) {
-            self.is_create = true;
-            return 0;
-        }
-        if word == "DECLARE" && self.is_create && self.blocks.is_empty() {
-            self.blocks.push(Block::Declare);
-            return 1;
-        }
-        if word == "BEGIN" {
-            self.begin_is_last = true;
-            if self.blocks.last() == Some(&Block::Declare) {
-                self.blocks.pop();
-                self.blocks.push(Block::Begin);
-                return 0;
-            }
-            self.blocks.push(Block::Begin);
-            return 1;
-        }
-        if self.begin_is_last && matches!(word, "TRANSACTION" | "WORK" | "DEFERRED" | "IMMEDIATE" | "EXCLUSIVE") {
-            self.begin_is_last = false;
-            if self.blocks.last() == Some(&Block::Begin) {
-                self.blocks.pop();
-                return -1;
-            }
-            return 0;
-        }
-        if self.blocks.contains(&Block::Begin)
-            && let Some(change) = self.nested(word)
-        {
-            return change;
-        }
-        self.closing(word)
-    }
-
-    fn nested(&mut self, word: &str) -> Option<i64> {
-        match word {
-            "FOR" | "WHILE" => {
-                self.loop_head = Some(if word == "FOR" { Block::For } else { Block::While });
-                Some(0)
-            }
-            "LOOP" | "DO" => {
-                let block = self.loop_head.take().or((word == "LOOP").then_some(Block::Loop))?;
-                self.blocks.push(block);
-                Some(1)
-            }
-            "IF" | "CASE" => {
-                self.blocks.push(if word == "IF" { Block::If } else { Block::Case });
-                Some(1)
-            }
-            _ => None,
-        }
-    }
-
-    fn closing(&mut self, word: &str) -> i64 {
-        let closes: &[Block] = match word {
-            "END" => {
-                self.blocks.pop();
-                return -1;
-            }
-            "END IF" => &[Block::If],
-            "END FOR" => &[Block::For],
-            "END WHILE" => &[Block::While],
-            "END LOOP" => &[Block::Loop, Block::For, Block::While],
-            "END CASE" => &[Block::Case],
-            _ => return 0,
-        };
-        if self.blocks.last().is_some_and(|block| closes.contains(block)) {
-            self.blocks.pop();
-            return -1;
-        }
-        0
-    }
 }

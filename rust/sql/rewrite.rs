@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::lex::{first_statement, is_space, lexemes};
+use super::lex::{is_space, lexemes};
+use super::statement::first_statement;
 
 /// Joins the comparison operators that a parser's tokenizer tore apart: `> =`, `< =` and `! =`, one space exactly.
 #[must_use]
@@ -77,11 +78,7 @@ pub fn is_ordered(gold: &str) -> bool {
 /// `value` becomes `1`, also within names and strings.
 #[must_use]
 pub fn replace_placeholders(prediction: &str) -> Cow<'_, str> {
-    if prediction.contains("value") {
-        Cow::Owned(prediction.replace("value", "1"))
-    } else {
-        Cow::Borrowed(prediction)
-    }
+    if prediction.contains("value") { Cow::Owned(prediction.replace("value", "1")) } else { Cow::Borrowed(prediction) }
 }
 
 fn contains_ignoring_case(text: &str, needle: &[u8]) -> bool {

@@ -1,0 +1,66 @@
+# Everything a fresh machine with Python (3.10 or later) and a Rust toolchain needs: `make demo`, `make test`.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+# The release build: an evaluator is judged by its speed, and the tests step millions of rows.
+EXTENSION := python/qsql/_core.abi3.so
+SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs')
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check format bench clean toolchain
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
+
+toolchain:
+	@command -v cargo >/dev/null || { echo "error: no Rust toolchain found; install it from https://rustup.rs (rustc 1.89 or later), then run make again" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) found; install Python 3.10 or later" >&2; exit 1; }
+
+$(BIN)/maturin: pyproject.toml | toolchain
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -c 'import tomllib as t' 2>/dev/null || $(BIN)/pip install --quiet tomli
+	$(BIN)/pip install --quiet $$($(BIN)/python -c "$$REQUIREMENTS")
+	@touch $@
+
+define REQUIREMENTS
+try:
+    import tomllib
+except ModuleNotFoundError:
+    import tomli as tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+print(*(r.replace(" ", "") for r in project["dependencies"] + project["optional-dependencies"]["dev"]))
+endef
+export REQUIREMENTS
+
+$(EXTENSION): $(SOURCES) $(BIN)/maturin | toolchain
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --quiet
+	@touch $@
+
+build: $(EXTENSION) ## Create .venv and build the extension into it
+
+demo: build ## Score two sets of predictions on the data set that comes along
+	$(BIN)/qsql demo
+
+test: build ## Run all tests; with QSQL_SPIDER_DIR also parity with the official verdicts
+	cargo test --quiet
+	$(BIN)/python -m pytest --quiet
+
+check: build ## Run all linters and type checks
+	cargo fmt --check
+	cargo clippy --quiet --all-targets --features python -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
+	$(BIN)/ruff check --quiet python tests benches
+	$(BIN)/ruff format --check --quiet python tests benches
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/python -m mypy.stubtest qsql._core --ignore-disjoint-bases
+
+format: build ## Format all code
+	cargo fmt
+	$(BIN)/ruff check --quiet --fix python tests benches
+	$(BIN)/ruff format --quiet python tests benches
+
+bench: build ## Measure; with QSQL_SPIDER_DIR also on Spider
+	$(BIN)/python benches/execution.py
+
+clean: ## Remove everything that was built
+	rm -rf target .venv qsql-demo $(EXTENSION)

@@ -1,0 +1,74 @@
+"""Imports point down only: each layer knows those below it, and brothers never know each other."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "python" / "qsql"
+LAYERS = [
+    {"__main__"},
+    {"cli"},
+    {"evaluate", "report", "demo"},
+    {"results"},
+    {"data"},
+    {"__init__"},
+    {"_core"},
+]
+RUST_LAYERS = [["python"], ["score"], ["exec"], ["sql"], ["error"]]
+GATES = {"pyo3": ["python.rs"], "rayon": ["score/mod.rs"], "rusqlite": ["exec/sandbox.rs"]}
+
+
+def layer(module, layers):
+    return next(number for number, names in enumerate(layers) if module in names)
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "qsql":
+            _, _, module = node.module.partition(".")
+            yield from [module] if module else [alias.name for alias in node.names]
+
+
+@pytest.mark.parametrize("path", [*sorted(PACKAGE.glob("*.py")), PACKAGE / "demo" / "__init__.py"], ids=str)
+def test_python_imports_point_down(path):
+    module = "demo" if path.parent.name == "demo" else path.stem
+    for target in imported_modules(path):
+        assert layer(target, LAYERS) > layer(module, LAYERS), f"{module} imports {target}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "rust").rglob("*.rs")), ids=str)
+def test_rust_imports_point_down(path):
+    place = path.relative_to(ROOT / "rust")
+    module = place.parts[0].removesuffix(".rs")
+    if module == "lib":
+        return
+    code = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
+    for target in re.findall(r"\bcrate::(\w+)", code):
+        if target != module:
+            assert layer(target, RUST_LAYERS) > layer(module, RUST_LAYERS), f"{place} uses crate::{target}"
+
+
+@pytest.mark.parametrize("library", GATES)
+def test_each_library_has_one_gate(library):
+    code = re.compile(rf"^\s*(use {library}\b|.*\b{library}::|#\[{library}\b)", re.MULTILINE)
+    named = [path for path in (ROOT / "rust").rglob("*.rs") if code.search(path.read_text(encoding="utf-8"))]
+    assert [str(path.relative_to(ROOT / "rust")) for path in named] == GATES[library]
+
+
+def test_importing_qsql_loads_nothing_heavy():
+    code = "import sys, qsql; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"numpy", "rich", "typer", "torch", "transformers", "yaml"} & set(loaded)
+
+
+def test_files_stay_readable():
+    sources = [*(ROOT / "rust").rglob("*.rs"), *PACKAGE.rglob("*.py"), *(ROOT / "tests").glob("*.*")]
+    long = {str(path): lines for path in sources if (lines := path.read_text(encoding="utf-8").count("\n")) > 600}
+    assert long == {}

@@ -1,0 +1,235 @@
+"""The native scorer from Python: states, failures, signals, threads, forks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import qsql
+from qsql import QsqlError, Scorer
+
+ENDLESS = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT count(*) FROM r"
+
+
+@pytest.fixture
+def databases(tmp_path):
+    """Folder with one database `shop` of three variants: t holds 1 to 3, 1 to 2, and nothing."""
+    (tmp_path / "shop").mkdir()
+    for suffix, rows in [("", 3), ("v0", 2), ("v1", 0)]:
+        connection = sqlite3.connect(tmp_path / "shop" / f"shop{suffix}.sqlite")
+        connection.execute("CREATE TABLE t (a INTEGER, b TEXT UNIQUE)")
+        connection.executemany("INSERT INTO t VALUES (?, ?)", [(row, f"r{row}") for row in range(1, rows + 1)])
+        connection.commit()
+        connection.close()
+    return tmp_path
+
+
+def judge(databases, prediction, gold="SELECT a FROM t", **settings):
+    (verdict,) = Scorer(databases, **settings).score([gold], [prediction], ["shop"])
+    return verdict
+
+
+def test_a_right_prediction_holds_on_every_variant(databases):
+    verdict = judge(databases, "SELECT a FROM t WHERE b LIKE 'r%'")
+    assert (verdict.execution, verdict.state, verdict.databases) == (True, "scored", 3)
+    assert verdict.failed_on is None
+    assert verdict.detail is None
+    assert repr(verdict) == "Verdict(execution=True, state='scored')"
+
+
+def test_the_first_variant_that_rejects_is_named(databases):
+    verdict = judge(databases, "SELECT a FROM t UNION ALL SELECT 3 WHERE (SELECT count(*) FROM t) < 3")
+    assert (verdict.execution, verdict.failed_on) == (False, "shopv0.sqlite")
+    assert verdict.detail == "more than 2 rows, which the gold has"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "state", "detail"),
+    [
+        ("SELECT price FROM t", "sql_error", "no such column: price"),
+        ("SELEC a FROM t", "sql_error", 'near "SELEC": syntax error'),
+        ("SELECT a FROM t WHERE a = ?", "sql_error", "parameters"),
+        ("SELECT a FROM t \0", "sql_error", "null character"),
+        ("SELECT '\udcff'", "sql_error", "not valid UTF-8"),
+        ("DELETE FROM t", "forbidden", "DELETE"),
+        ("DROP TABLE t", "forbidden", "a change of the schema"),
+        ("PRAGMA user_version = 3", "forbidden", "PRAGMA"),
+        ("SELECT '" + "x" * 10_000_000 + "'", "too_large", "a query of 10000009 bytes, at most 1000000"),
+        (ENDLESS, "timeout", "the deadline passed"),
+        (None, "missing", "no prediction"),
+        ("SELECT a, b FROM t", "scored", "2 columns, the gold has 1"),
+        ("SELECT a FROM t WHERE a < 3", "scored", "2 rows, the gold has 3"),
+        ("SELECT -a FROM t", "scored", "other cells than the gold"),
+    ],
+)
+def test_whatever_a_prediction_does_wrong_is_its_state(databases, prediction, state, detail):
+    verdict = judge(databases, prediction, timeout=0.5)
+    assert (verdict.execution, verdict.state) == (False, state)
+    assert detail in verdict.detail
+
+
+@pytest.mark.parametrize("gold", ["SELECT price FROM t", ENDLESS, "DROP TABLE t"])
+def test_a_gold_that_fails_makes_no_verdict(databases, gold):
+    verdict = judge(databases, "SELECT 1", gold, timeout=0.5)
+    assert (verdict.execution, verdict.state, verdict.failed_on) == (None, "gold_error", "shop.sqlite")
+    assert verdict.detail.startswith("gold: ")
+
+
+def test_a_file_that_is_no_database_concerns_its_items_only(databases):
+    (databases / "shop" / "shopv1.sqlite").write_text("This is not SQLite. " * 100)
+    (databases / "other").mkdir()
+    (databases / "other" / "other.sqlite").write_bytes((databases / "shop" / "shop.sqlite").read_bytes())
+    golds = ["SELECT a FROM t"] * 2
+    broken, whole = Scorer(databases).score(golds, ["SELECT a FROM t ORDER BY a"] * 2, ["shop", "other"])
+    assert (broken.execution, broken.state, broken.failed_on) == (None, "gold_error", "shopv1.sqlite")
+    assert "not a database" in broken.detail
+    assert whole.execution is True
+
+
+def test_databases_stay_as_they_are(databases):
+    def snapshot():
+        return {
+            str(path): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+            for path in databases.rglob("*")
+            if path.is_file()
+        }
+
+    before = snapshot()
+    writes = ["DROP TABLE t", "DELETE FROM t", "WITH x AS (SELECT 1) DELETE FROM t", "VACUUM", "REINDEX", "ANALYZE"]
+    writes += ["ATTACH 'x.sqlite' AS x", f"VACUUM INTO '{databases}/x.sqlite'", "CREATE TEMP TABLE x (a)", "BEGIN"]
+    for keep_distinct in (False, True):
+        scorer = Scorer(databases, keep_distinct=keep_distinct)
+        verdicts = scorer.score(["SELECT a FROM t WHERE 0"] * len(writes), writes, ["shop"] * len(writes))
+        assert {(verdict.execution, verdict.state) for verdict in verdicts} == {(False, "forbidden")}
+    assert snapshot() == before
+
+
+def test_order_of_items_is_kept_whatever_the_threads(databases):
+    predictions = [f"SELECT a FROM t WHERE a < {number}" for number in range(100)]
+    golds, db_ids = ["SELECT a FROM t WHERE a < 3"] * 100, ["shop"] * 100
+    runs = [Scorer(databases, threads=threads).score(golds, predictions, db_ids) for threads in (1, 2, 8)]
+    assert len({tuple(map(repr, run)) for run in runs}) == 1
+    assert [verdict.execution for verdict in runs[0]] == [number == 3 for number in range(100)]
+
+
+def test_execution_is_a_bool_array(databases):
+    found = Scorer(databases).execution(["SELECT a FROM t"] * 3, ["SELECT a FROM t", None, "x"], ["shop"] * 3)
+    assert found.dtype == np.bool_
+    assert found.tolist() == [True, False, False]
+
+
+def test_execution_refuses_a_gold_that_fails(databases):
+    with pytest.raises(QsqlError, match=r"item 1 \(database `shop`\) cannot be scored, gold: no such table: u"):
+        Scorer(databases).execution(["SELECT 1", "SELECT a FROM u"], ["SELECT 1"] * 2, ["shop"] * 2)
+
+
+def test_score_takes_a_file_or_a_folder(databases):
+    wrong_on_v0 = "SELECT a FROM t WHERE a <> 2"
+    gold = "SELECT a FROM t WHERE a IN (1, 3)"
+    assert qsql.score(gold, wrong_on_v0, databases / "shop" / "shop.sqlite").databases == 1
+    assert qsql.score(gold, wrong_on_v0, databases / "shop").databases == 3
+    with pytest.raises(QsqlError, match=r"cannot read .*absent"):
+        qsql.score(gold, gold, databases / "absent.sqlite")
+    with pytest.raises(QsqlError, match="not found"):
+        qsql.score(gold, gold, databases)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["SELECT 1"], [], ["shop"]), "1 golds, 0 predictions and 1 database names"),
+        ((["SELECT 1"], ["SELECT 1"], ["absent"]), "database `absent` not found"),
+        ((["SELECT 1"], ["SELECT 1"], ["../shop"]), "`../shop` is not a database name"),
+    ],
+)
+def test_wrong_arguments_are_errors(databases, arguments, message):
+    with pytest.raises(QsqlError, match=message):
+        Scorer(databases).score(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"threads": 0}, "0 threads"), ({"timeout": 0}, "timeout of 0"), ({"timeout": -1}, "-1")]
+)
+def test_wrong_settings_are_errors(databases, settings, message):
+    with pytest.raises(QsqlError, match=message):
+        Scorer(databases, **settings)
+
+
+def test_a_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(QsqlError, match="absent` not found"):
+        Scorer(tmp_path / "absent")
+
+
+def test_no_items_are_no_verdicts(databases):
+    assert Scorer(databases).score([], [], []) == []
+
+
+def test_progress_is_reported_and_its_errors_come_through(databases):
+    seen = []
+    scorer = Scorer(databases, timeout=0.5)
+    scorer.score(["SELECT 1"], [ENDLESS], ["shop"], progress=lambda done, total: seen.append((done, total)))
+    assert seen
+    assert {total for _, total in seen} == {3}
+
+    def fail(done, total):
+        raise ValueError(f"{done} of {total}")
+
+    with pytest.raises(ValueError, match="of 3"):
+        scorer.score(["SELECT 1"], [ENDLESS], ["shop"], progress=fail)
+
+
+def test_ctrl_c_stops_within_half_a_second(databases):
+    code = f"""
+import qsql, sys
+scorer = qsql.Scorer({str(databases)!r}, timeout=60)
+print("ready", flush=True)
+scorer.score(["SELECT 1"] * 50, [{ENDLESS!r} + f" -- {{i}}" for i in range(50)], ["shop"] * 50)
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    _, stderr = child.communicate(timeout=20)
+    assert time.monotonic() - sent < 0.5 + 1.5  # half a second for us, the rest for a loaded machine to end a process
+    assert "KeyboardInterrupt" in stderr
+
+
+def test_a_scorer_is_shared_by_threads(databases):
+    scorer = Scorer(databases, threads=2)
+    found = []
+
+    def work():
+        found.append(scorer.execution(["SELECT a FROM t"] * 50, ["SELECT a FROM t"] * 50, ["shop"] * 50).all())
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 8
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_scorer_survives_a_fork(databases):
+    code = f"""
+import os, qsql
+scorer = qsql.Scorer({str(databases)!r}, threads=2)
+judge = lambda: scorer.execution(["SELECT a FROM t"], ["SELECT a FROM t ORDER BY a"], ["shop"]).all()
+assert judge()
+child = os.fork()
+if child == 0:
+    os._exit(0 if judge() else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert judge()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)

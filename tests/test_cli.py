@@ -1,0 +1,209 @@
+"""The command line as a user meets it: output, files, exit status, messages."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from qsql import demo
+
+COUNT = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r LIMIT {limit}) SELECT count(*) FROM r"
+
+
+@pytest.fixture
+def evaluate(run_qsql, demo_databases):
+    """Run `qsql eval` on the demo databases with the demo golds, unless told otherwise."""
+
+    def run(*arguments, gold=demo.GOLD, pred=demo.PREDICTIONS["strong"], **options):
+        inputs = ["--gold", gold, "--db", demo_databases, "--table", demo.TABLES]
+        return run_qsql("eval", *(["--pred", pred] if pred else []), *inputs, *arguments, **options)
+
+    return run
+
+
+def verdicts(directory):
+    return [json.loads(line) for line in (directory / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_official_command_line_works(evaluate):
+    done = evaluate("--etype", "exec", "--keep_distinct", "--progress_bar_for_each_datapoint")
+    assert done.returncode == 0
+    header, row, footer = done.stdout.splitlines()
+    assert header.split() == ["difficulty", "count", "execution", "%", "95%", "interval"]
+    assert row.split() == ["all", "48", "85.4", "72.8", "to", "92.8"]
+    assert footer.endswith("threads)")
+    assert done.stderr == ""
+
+
+def test_json_output_is_the_summary_file(evaluate, tmp_path):
+    done = evaluate("--format", "json", "--out", tmp_path / "run", pred=demo.PREDICTIONS["weak"])
+    summary = json.loads(done.stdout)
+    assert summary == json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["all"]["count"] == 48
+    assert summary["all"]["execution"] == pytest.approx(22 / 48)
+    assert summary["all"]["states"]["sql_error"] == 3
+    assert sum(summary["all"]["states"].values()) == 48
+    assert summary["databases"] == 16
+
+
+def test_the_run_directory_holds_all_that_is_promised(evaluate, tmp_path):
+    assert evaluate("--out", tmp_path).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "summary.json", "verdicts.jsonl"]
+    lines = verdicts(tmp_path)
+    assert [line["index"] for line in lines] == list(range(48))
+    assert lines[9]["execution"] is False
+    assert (lines[9]["state"], lines[9]["failed_on"], lines[9]["databases"]) == ("scored", "seed_bankv0.sqlite", 4)
+    assert set(lines[0]) == {
+        *("index", "id", "db_id", "turn", "hardness", "exact", "execution", "state", "partial", "canonical_exact"),
+        *("rejected", "databases", "failed_on", "detail"),
+    }
+    record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["evaluation"]
+    assert record["argv"][1] == "eval"
+    assert record["versions"]["sqlite"].startswith("3.")
+    assert len(record["sha256"]["suites"]) == 4
+
+
+def test_a_run_directory_with_predictions_is_scored_in_place(evaluate, tmp_path):
+    golds = demo.GOLD.read_text(encoding="utf-8").splitlines()
+    lines = [json.dumps({"id": index, "sql": line.split("\t")[0]}) for index, line in enumerate(golds)]
+    (tmp_path / "predictions.jsonl").write_text("\n".join(reversed(lines)), encoding="utf-8")
+    (tmp_path / "run.json").write_text('{"generation": {"model": "m"}}', encoding="utf-8")
+    assert evaluate(tmp_path, pred=None).returncode == 0
+    assert all(line["execution"] for line in verdicts(tmp_path))
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["generation"] == {"model": "m"}
+
+
+def test_missing_and_surplus_predictions_are_said_and_counted(evaluate, tmp_path):
+    lines = demo.PREDICTIONS["strong"].read_text(encoding="utf-8").splitlines()
+    pred = tmp_path / "pred.sql"
+    pred.write_text("\n".join(["", *lines[1:40]]), encoding="utf-8")
+    done = evaluate("--out", tmp_path / "run", pred=pred)
+    assert done.returncode == 0
+    assert "9 golds have no prediction and count as wrong (ids 0, 40, 41, 42, 43, ...)" in done.stderr
+    assert [line["state"] for line in verdicts(tmp_path / "run")].count("missing") == 9
+    pred.write_text("\n".join([*lines, "SELECT 1"]), encoding="utf-8")
+    assert "1 predictions have no gold" in evaluate(pred=pred).stderr
+
+
+def test_a_gold_that_fails_leaves_status_1_after_everything_is_scored(evaluate, tmp_path):
+    gold = tmp_path / "gold.sql"
+    lines = demo.GOLD.read_text(encoding="utf-8").splitlines()
+    gold.write_text(
+        "\n".join([*lines[:5], "SELECT nothing_here FROM nowhere\tseed_bank", *lines[6:]]), encoding="utf-8"
+    )
+    done = evaluate("--out", tmp_path / "run", gold=gold)
+    assert done.returncode == 1
+    assert f"error: `{gold}` line 6: the gold fails on seed_bank.sqlite: no such table: nowhere" in done.stderr
+    assert done.stderr.count("hint: ") == 1
+    found = verdicts(tmp_path / "run")
+    assert (found[5]["execution"], found[5]["state"]) == (None, "gold_error")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["all"]["states"]["gold_error"] == 1
+    assert summary["all"]["execution"] == pytest.approx(sum(bool(line["execution"]) for line in found) / 47)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pred", "absent.sql"], "cannot read `absent.sql`: No such file or directory"),
+        (["--gold", "absent.sql"], "cannot read `absent.sql`: No such file or directory"),
+        (["--db", "absent"], "database folder `absent` not found"),
+        (["--table", "absent.json"], "tables file `absent.json` not found"),
+        (["--timeout", "0"], "a timeout of 0 seconds is none"),
+        (["--out", "/dev/null/run"], "cannot write `/dev/null/run`: Not a directory"),
+    ],
+)
+def test_bad_inputs_are_named_with_a_hint(evaluate, arguments, message):
+    done = evaluate(*arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    error, hint = done.stderr.splitlines()
+    assert error == f"error: {message}"
+    assert hint.startswith("hint: ")
+
+
+def test_an_unknown_database_is_named_with_its_line(evaluate, tmp_path):
+    gold = tmp_path / "gold.sql"
+    gold.write_text("SELECT 1\tseed_bank\nSELECT 1\tabsent\n", encoding="utf-8")
+    done = evaluate(gold=gold)
+    assert done.returncode == 1
+    assert f"error: `{gold}` line 2: database `absent` not found" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["eval"], ["eval", "--gold", "g", "--db", "d"], ["eval", "--etype", "x"], ["nothing"], ["--nothing"]]
+)
+def test_wrong_usage_is_status_2(run_qsql, arguments):
+    done = run_qsql(*arguments)
+    assert done.returncode == 2
+    assert "Usage: " in done.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["eval"], ["demo"]])
+def test_help_fits_80_columns(run_qsql, command):
+    done = run_qsql(*command, "--help")
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_the_version_is_printed(run_qsql):
+    assert run_qsql("--version").stdout.startswith("qsql 0.")
+
+
+def test_the_demo_shows_both_sets(run_qsql, tmp_path):
+    done = run_qsql("demo", tmp_path / "demo")
+    assert done.returncode == 0
+    assert [line.split()[2] for line in done.stdout.splitlines() if line.startswith("all ")] == ["85.4", "45.8"]
+    assert run_qsql("demo", tmp_path / "demo").returncode == 0
+
+
+@pytest.fixture
+def slow_run(tmp_path):
+    """Golds and predictions of which the last 20 take a while, behind 1,240 that do not."""
+    gold, pred = tmp_path / "gold.sql", tmp_path / "pred.sql"
+    gold.write_text("\n".join(f"SELECT {number}\tseed_bank" for number in range(1260)), encoding="utf-8")
+    predictions = [f"SELECT {number}" for number in range(1240)]
+    predictions += [COUNT.format(limit=3_000_000 + number) for number in range(20)]
+    pred.write_text("\n".join(predictions), encoding="utf-8")
+    return gold, pred
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_goes_on_where_it_was(run_qsql, demo_databases, tmp_path, slow_run, signal_):
+    gold, pred = slow_run
+    out = tmp_path / "run"
+    command = ["eval", "--gold", gold, "--pred", pred, "--db", demo_databases, "--out", out]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "qsql", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    partial = out / "verdicts.jsonl.partial"
+    while not (partial.exists() and partial.read_text(encoding="utf-8").count("\n") >= 1024):
+        assert child.poll() is None
+        time.sleep(0.01)
+    child.send_signal(signal_)
+    _, stderr = child.communicate(timeout=20)
+    assert child.returncode == (130 if signal_ == signal.SIGINT else -signal_)
+    assert ("the same command goes on" in stderr) == (signal_ == signal.SIGINT)
+    assert not (out / "verdicts.jsonl").exists()
+
+    # A mark shows that finished verdicts are kept, and a line cut off in the middle is not taken for one.
+    text = partial.read_text(encoding="utf-8").replace('"detail": null', '"detail": "kept"', 1)
+    partial.write_text(text + '{"index": 1024, "id": "10', encoding="utf-8")
+    assert run_qsql(*command).returncode == 0
+    lines = verdicts(out)
+    assert [line["index"] for line in lines] == list(range(1260))
+    assert lines[0]["detail"] == "kept"
+    assert [line["execution"] for line in lines] == [True] * 1240 + [False] * 20
+    assert not partial.exists()
+
+
+def test_other_inputs_do_not_go_on_from_an_unfinished_run(evaluate, tmp_path):
+    assert evaluate("--out", tmp_path).returncode == 0
+    (tmp_path / "verdicts.jsonl").replace(tmp_path / "verdicts.jsonl.partial")
+    assert evaluate("--out", tmp_path, pred=demo.PREDICTIONS["weak"]).returncode == 0
+    assert sum(line["execution"] for line in verdicts(tmp_path)) == 22

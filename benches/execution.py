@@ -146,9 +146,8 @@ def main() -> None:
                     "-" if theirs is None else f"{theirs / seconds:.0f}x",
                 )
     Console(width=100).print(table)
-    print(
-        f"{platform.processor() or platform.machine()}, {cores} cores, Python {platform.python_version()}, whole process"
-    )
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {cores} cores, Python {platform.python_version()}, whole processes")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 //! Lexemes and first statements against those of sqlparse 0.6.1, frozen in `golden/lexemes.jsonl`: fragments of SQL in
 //! random order, and queries with fragments put into them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its cases has failed")]
+
 use qsql::sql::lex::lexemes;
 use qsql::sql::statement::first_statement;
 use serde_json::Value;

@@ -33,7 +33,7 @@ endef
 export REQUIREMENTS
 
 $(EXTENSION): $(SOURCES) $(BIN)/maturin | toolchain
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --quiet
+	VIRTUAL_ENV=$(CURDIR)/.venv PIP_QUIET=1 $(BIN)/maturin develop --release --quiet
 	@touch $@
 
 build: $(EXTENSION) ## Create .venv and build the extension into it

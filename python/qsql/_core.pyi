@@ -7,9 +7,11 @@ from typing import Literal, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["QsqlError", "Scorer", "Verdict", "__version__", "score", "sqlite_compile_options", "sqlite_version"]
+
 __version__: str
 
-State: TypeAlias = Literal["scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing"]
+_State: TypeAlias = Literal["scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing"]
 
 class QsqlError(Exception):
     """Something that stops a run: a missing database, a file that cannot be read, a wrong setting.
@@ -26,7 +28,7 @@ class Verdict:
     def execution(self) -> bool | None:
         """Whether it means the same as its gold on every database of the suite; None if that cannot be told."""
     @property
-    def state(self) -> State:
+    def state(self) -> _State:
         """How the execution went; anything but "scored" and "gold_error" makes `execution` False."""
     @property
     def databases(self) -> int:

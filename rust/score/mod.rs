@@ -1,7 +1,7 @@
 //! Jobs in, verdicts out. The only file that names rayon.
 //!
 //! A prediction is right if it means the same as its gold on every database of the suite. How a batch is cut into units
-//! of work is in [`batch`]; here are the threads that do it, the databases they keep open, and what comes out.
+//! of work is in `batch.rs`; here are the threads that do it, the databases they keep open, and what comes out.
 
 mod batch;
 mod compare;

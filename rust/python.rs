@@ -99,8 +99,12 @@ impl Verdict {
 ///
 /// database_dir: holds `<db_id>/<db_id>.sqlite` and any variants of it beside that file; all of them are the suite.
 /// keep_distinct: keep DISTINCT, which the official protocol removes from gold and prediction.
+/// credit_empty: count a prediction right that returns nothing where its gold returns nothing on any database, as the
+///     official protocol does. Turn it off for rewards: else the empty result is the one that is easy to guess.
 /// threads: how many; by default as many as the machine has cores.
 /// timeout: seconds for one query on one database.
+/// max_steps: SQLite instructions for one query on one database; unlike time, the same on every machine.
+/// max_memory: bytes of memory for one query on one database.
 #[expect(clippy::doc_markdown, reason = "Python's docstring")]
 #[pyclass(frozen, module = "qsql")]
 struct Scorer {
@@ -113,9 +117,22 @@ struct Scorer {
 #[pymethods]
 impl Scorer {
     #[new]
-    #[pyo3(signature = (database_dir, *, keep_distinct = false, threads = None, timeout = 30.0))]
-    fn new(database_dir: PathBuf, keep_distinct: bool, threads: Option<usize>, timeout: f64) -> PyResult<Self> {
-        let protocol = protocol(keep_distinct, timeout)?;
+    #[pyo3(signature = (
+        database_dir, *, keep_distinct = false, credit_empty = true, threads = None, timeout = 30.0,
+        max_steps = 1_000_000_000, max_memory = 128 << 20
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
+    fn new(
+        database_dir: PathBuf,
+        keep_distinct: bool,
+        credit_empty: bool,
+        threads: Option<usize>,
+        timeout: f64,
+        max_steps: u64,
+        max_memory: usize,
+    ) -> PyResult<Self> {
+        let limits = Limits { timeout: seconds(timeout)?, steps: max_steps, memory: max_memory };
+        let protocol = Protocol { keep_distinct, credit_empty, limits };
         if threads == Some(0) {
             return Err(QsqlError::new_err("0 threads can do nothing\nhint: give 1 or more, or leave it out"));
         }
@@ -285,20 +302,18 @@ fn interruptible<T: Send>(
     Ok(result?)
 }
 
-fn protocol(keep_distinct: bool, timeout: f64) -> PyResult<Protocol> {
-    let timeout = Duration::try_from_secs_f64(timeout).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(|| {
+fn seconds(timeout: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(timeout).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(|| {
         QsqlError::new_err(format!("a timeout of {timeout} seconds is none\nhint: give a number above 0"))
-    })?;
-    let limits = Limits { timeout, ..Protocol::default().limits };
-    Ok(Protocol { keep_distinct, limits })
+    })
 }
 
 /// The native half of qsql.
 #[pymodule(gil_used = false)]
 mod _core {
     use super::{
-        Arc, Bound, Job, PathBuf, Prediction, Progress, PyBackedStr, PyModule, PyModuleMethods, PyResult, PyString,
-        Python, Suite, interruptible, protocol, pyfunction, sandbox, score,
+        Arc, Bound, Job, Limits, PathBuf, Prediction, Progress, Protocol, PyBackedStr, PyModule, PyModuleMethods,
+        PyResult, PyString, Python, Suite, interruptible, pyfunction, sandbox, score, seconds,
     };
     #[pymodule_export]
     use super::{QsqlError, Scorer, Verdict};
@@ -321,7 +336,9 @@ mod _core {
         keep_distinct: bool,
         timeout: f64,
     ) -> PyResult<Verdict> {
-        let scorer = score::Scorer::new(protocol(keep_distinct, timeout)?, Some(1));
+        let limits = Limits { timeout: seconds(timeout)?, ..Limits::default() };
+        let protocol = Protocol { keep_distinct, limits, ..Protocol::default() };
+        let scorer = score::Scorer::new(protocol, Some(1));
         let suite = Arc::new(Suite::at(&database)?);
         let text = prediction.map(|text| PyBackedStr::try_from(text).ok());
         let counters = Progress::default();

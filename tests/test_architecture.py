@@ -22,7 +22,7 @@ LAYERS = [
     {"_core"},
 ]
 RUST_LAYERS = [["python"], ["score"], ["exec"], ["sql"], ["error"]]
-GATES = {"pyo3": ["python.rs"], "rayon": ["score/mod.rs"], "rusqlite": ["exec/sandbox.rs"]}
+GATES = {"pyo3": "python.rs", "rayon": "score/mod.rs", "rusqlite": "exec/sandbox/"}
 
 
 def layer(module, layers):
@@ -59,7 +59,8 @@ def test_rust_imports_point_down(path):
 def test_each_library_has_one_gate(library):
     code = re.compile(rf"^\s*(use {library}\b|.*\b{library}::|#\[{library}\b)", re.MULTILINE)
     named = [path for path in (ROOT / "rust").rglob("*.rs") if code.search(path.read_text(encoding="utf-8"))]
-    assert [str(path.relative_to(ROOT / "rust")) for path in named] == GATES[library]
+    assert named
+    assert all(str(path.relative_to(ROOT / "rust")).startswith(GATES[library]) for path in named)
 
 
 def test_importing_qsql_loads_nothing_heavy():

@@ -168,7 +168,7 @@ def slow_run(tmp_path):
     gold, pred = tmp_path / "gold.sql", tmp_path / "pred.sql"
     gold.write_text("\n".join(f"SELECT {number}\tseed_bank" for number in range(1260)), encoding="utf-8")
     predictions = [f"SELECT {number}" for number in range(1240)]
-    predictions += [COUNT.format(limit=3_000_000 + number) for number in range(20)]
+    predictions += [COUNT.format(limit=500_000 + number) for number in range(20)]
     pred.write_text("\n".join(predictions), encoding="utf-8")
     return gold, pred
 

@@ -65,6 +65,9 @@ def test_the_first_variant_that_rejects_is_named(databases):
         ("PRAGMA user_version = 3", "forbidden", "PRAGMA"),
         ("SELECT '" + "x" * 10_000_000 + "'", "too_large", "a query of 10000009 bytes, at most 1000000"),
         (ENDLESS, "timeout", "the deadline passed"),
+        (f"SELECT count(*) FROM ({ENDLESS.replace('count(*)', 'x')} ORDER BY -x)", "too_large", "out of memory"),
+        ("SELECT zeroblob(1000000000)", "too_large", "too big"),
+        (f"SELECT {' UNION SELECT '.join(map(str, range(501)))}", "too_large", "too many terms in compound SELECT"),
         (None, "missing", "no prediction"),
         ("SELECT a, b FROM t", "scored", "2 columns, the gold has 1"),
         ("SELECT a FROM t WHERE a < 3", "scored", "2 rows, the gold has 3"),
@@ -72,9 +75,23 @@ def test_the_first_variant_that_rejects_is_named(databases):
     ],
 )
 def test_whatever_a_prediction_does_wrong_is_its_state(databases, prediction, state, detail):
-    verdict = judge(databases, prediction, timeout=0.5)
+    verdict = judge(databases, prediction, timeout=0.5, max_memory=4 << 20)
     assert (verdict.execution, verdict.state) == (False, state)
     assert detail in verdict.detail
+
+
+def test_the_budget_of_steps_ends_a_query_whatever_the_time(databases):
+    verdict = judge(databases, ENDLESS, max_steps=1_000_000)
+    assert (verdict.execution, verdict.state, verdict.detail) == (False, "timeout", "the budget of steps ran out")
+
+
+def test_empty_results_earn_credit_only_where_asked(databases):
+    never, seldom = "SELECT a FROM t WHERE a > 9", "SELECT a FROM t WHERE a = 3"
+    assert judge(databases, "SELECT 1 WHERE 0", never).execution is True
+    strict = judge(databases, "SELECT 1 WHERE 0", never, credit_empty=False)
+    assert (strict.execution, strict.state) == (False, "scored")
+    assert "earns no credit" in strict.detail
+    assert judge(databases, "SELECT max(a) FROM t HAVING max(a) = 3", seldom, credit_empty=False).execution is True
 
 
 @pytest.mark.parametrize("gold", ["SELECT price FROM t", ENDLESS, "DROP TABLE t"])

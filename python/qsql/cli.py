@@ -85,11 +85,19 @@ def evaluate_command(
             help="Accepted as the official tool has it; one bar shows all.",
         ),
     ] = False,
+    credit_empty: Annotated[
+        bool,
+        typer.Option(
+            "--credit-empty/--no-credit-empty", help="Count empty results right where the gold is empty everywhere."
+        ),
+    ] = True,
     out: Annotated[
         Path | None, typer.Option(help="Run directory for verdicts.jsonl, summary.json and run.json.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default one per core.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for one query on one database.")] = 30.0,
+    max_steps: Annotated[int, typer.Option(min=1, help="SQLite instructions for one query.")] = 1_000_000_000,
+    max_memory: Annotated[int, typer.Option(min=1, metavar="MB", help="Memory for one query.")] = 128,
     format_: Annotated[Format, typer.Option("--format", help="How to print the summary.")] = Format.rich,
 ) -> None:
     """Score predictions by test-suite execution accuracy."""
@@ -100,7 +108,18 @@ def evaluate_command(
     if (run_directory is None) == (pred is None):
         raise typer.BadParameter("give either a run directory or --pred")
     predictions = pred if pred is not None else Path(run_directory or "") / PREDICTIONS
-    settings = Settings(gold, predictions, db, table, keep_distinct, threads, timeout)
+    settings = Settings(
+        gold,
+        predictions,
+        db,
+        table,
+        keep_distinct=keep_distinct,
+        credit_empty=credit_empty,
+        threads=threads,
+        timeout=timeout,
+        max_steps=max_steps,
+        max_memory=max_memory << 20,
+    )
     evaluation = _evaluate(settings, out if out is not None else run_directory)
     _print(evaluation, format_)
     if evaluation.gold_errors:

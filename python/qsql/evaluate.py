@@ -30,8 +30,11 @@ class Settings:
     database_dir: Path
     tables: Path | None = None
     keep_distinct: bool = False
+    credit_empty: bool = True
     threads: int | None = None
     timeout: float = 30.0
+    max_steps: int = 1_000_000_000
+    max_memory: int = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,11 @@ def evaluate(
     scorer = Scorer(
         settings.database_dir,
         keep_distinct=settings.keep_distinct,
+        credit_empty=settings.credit_empty,
         threads=settings.threads,
         timeout=settings.timeout,
+        max_steps=settings.max_steps,
+        max_memory=settings.max_memory,
     )
     if settings.tables is not None and not settings.tables.is_file():
         raise QsqlError(f"tables file `{settings.tables}` not found\nhint: it is Spider's `tables.json`")
@@ -192,7 +198,9 @@ def _record(settings: Settings, argv: Sequence[str], suites: dict[str, list[Path
     }
     resolved = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}
     versions = {"qsql": __version__, "sqlite": sqlite_version(), "python": platform.python_version()}
-    decisive = [inputs, settings.keep_distinct, settings.timeout, versions["qsql"], versions["sqlite"]]
+    without = {"gold", "predictions", "database_dir", "tables", "threads"}
+    rules = {key: value for key, value in resolved.items() if key not in without}
+    decisive = [inputs, rules, versions["qsql"], versions["sqlite"]]
     return {
         "argv": list(argv),
         "settings": resolved,

@@ -31,6 +31,8 @@ struct Gold<'a> {
     suite: &'a Arc<Suite>,
     text: String,
     ordered: bool,
+    /// Whether it returned a row on any variant so far.
+    returned: AtomicBool,
     candidates: Vec<Candidate>,
 }
 
@@ -73,7 +75,13 @@ impl<'a> Batch<'a> {
             let text = executed_text(job.gold, protocol);
             let gold = *gold_index.entry((Arc::as_ptr(job.suite), text)).or_insert_with_key(|(_, text)| {
                 let ordered = rewrite::is_ordered(text);
-                golds.push(Gold { suite: job.suite, text: text.clone(), ordered, candidates: Vec::new() });
+                golds.push(Gold {
+                    suite: job.suite,
+                    text: text.clone(),
+                    ordered,
+                    returned: AtomicBool::new(false),
+                    candidates: Vec::new(),
+                });
                 golds.len() - 1
             });
             let candidates = &mut golds[gold].candidates;
@@ -167,6 +175,10 @@ impl<'a> Batch<'a> {
                 return Verdict { execution: Some(false), state, databases, failed_on: None, detail };
             };
             match &*lock(&self.golds[gold].candidates[candidate].rejection) {
+                None if !self.protocol.credit_empty && !self.golds[gold].returned.load(Ordering::Relaxed) => {
+                    let detail = Some("the gold returns nothing on any database, which earns no credit".to_owned());
+                    Verdict { execution: Some(false), state: State::Scored, databases, failed_on: None, detail }
+                }
                 None => {
                     Verdict { execution: Some(true), state: State::Scored, databases, failed_on: None, detail: None }
                 }
@@ -192,6 +204,9 @@ impl Gold<'_> {
             match runner.gold(&self.text) {
                 Err(failure) => self.fail(variant, &failure),
                 Ok(gold) => {
+                    if gold.rows > 0 {
+                        self.returned.store(true, Ordering::Relaxed);
+                    }
                     for candidate in self.candidates.iter().filter(is_open) {
                         // A query means the same as itself; most of a good model's predictions end here.
                         if candidate.text != self.text

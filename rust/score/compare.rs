@@ -28,6 +28,7 @@ impl Rejection {
             Failure::Timeout(message) => (State::Timeout, message),
             Failure::TooLarge(message) => (State::TooLarge, message),
             Failure::Forbidden(message) => (State::Forbidden, message),
+            Failure::Database(message) => (State::GoldError, message),
             Failure::Cancelled => return None,
         };
         Some(Self { state, detail: detail.clone() })

@@ -9,7 +9,6 @@ mod compare;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::exec::sandbox::{Database, Failure, Limits};
@@ -20,13 +19,16 @@ use crate::exec::suite::Suite;
 pub struct Protocol {
     /// Keep `DISTINCT`, which the official protocol removes from gold and prediction.
     pub keep_distinct: bool,
+    /// Count a prediction right that returns nothing wherever it is run, as its gold does. The official protocol does; a
+    /// model that is rewarded by it learns to return nothing.
+    pub credit_empty: bool,
     /// What each query may use.
     pub limits: Limits,
 }
 
 impl Default for Protocol {
     fn default() -> Self {
-        Self { keep_distinct: false, limits: Limits { timeout: Duration::from_secs(30), steps: u64::MAX } }
+        Self { keep_distinct: false, credit_empty: true, limits: Limits::default() }
     }
 }
 

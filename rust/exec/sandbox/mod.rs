@@ -1,4 +1,4 @@
-//! A database that untrusted SQL can read, and do nothing else with. The only file that names rusqlite.
+//! A database that untrusted SQL can read, and do nothing else with. The only folder that names rusqlite.
 //!
 //! The file is opened read-only and immutable; an authorizer refuses everything but reading; a progress handler ends a
 //! query at its deadline, at its budget of steps, or when the caller cancels. Statements are prepared and stepped
@@ -21,6 +21,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, ffi};
 
+mod authorizer;
+mod memory;
+
 use super::denotation::Value;
 
 /// What a query may use before it is stopped.
@@ -28,16 +31,41 @@ use super::denotation::Value;
 pub struct Limits {
     /// Wall-clock time of one query on one database.
     pub timeout: Duration,
-    /// Instructions of SQLite's virtual machine for one query on one database, counted in units of
-    /// [`STEPS_PER_TICK`]; unlike time they are the same on every machine.
+    /// Instructions of SQLite's virtual machine for one query on one database. Unlike time, they are the same on every
+    /// machine, so that verdicts are too.
     pub steps: u64,
+    /// New memory of SQLite for one query on one database, in bytes.
+    pub memory: usize,
 }
 
-/// How many virtual machine instructions run between two looks at the limits.
-pub const STEPS_PER_TICK: c_int = 1000;
+impl Default for Limits {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(30), steps: 1_000_000_000, memory: 128 << 20 }
+    }
+}
+
+/// How many virtual machine instructions run between two looks at the limits. Few, because one of them may call a
+/// function on a value as large as [`value_bytes`] allows.
+const STEPS_PER_TICK: c_int = 128;
 
 /// Longest query text, in bytes.
 const SQL_BYTES: c_int = 1_000_000;
+
+/// Longest pattern of LIKE and GLOB, in bytes. Matching takes time in proportion to the pattern and to the text, and
+/// nothing can stop it in between.
+const PATTERN_BYTES: c_int = 500;
+
+/// Most instructions of a compiled query; the largest of Spider has some hundreds.
+const PROGRAM_STEPS: c_int = 1_000_000;
+
+/// Deepest nesting that the parser follows. Each level costs stack, of which a thread has a fixed amount.
+const PARSER_DEPTH: c_int = 500;
+
+/// Largest text, blob or row in bytes: that of the database file, within bounds. No value in the file is larger, and one
+/// that a query makes has no need to be; functions on it run to their end before the next look at the limits.
+fn value_bytes(file: u64) -> c_int {
+    c_int::try_from(file.clamp(256 << 10, 1_000_000_000)).unwrap_or(c_int::MAX)
+}
 
 /// Why a query gave no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +78,8 @@ pub enum Failure {
     TooLarge(String),
     /// It wants more than to read; the message names the action.
     Forbidden(String),
+    /// The database itself cannot be read; the query has no part in it.
+    Database(String),
     /// The caller cancelled.
     Cancelled,
 }
@@ -103,8 +133,13 @@ impl Database {
     ///
     /// Nothing of the file is read before the first query, so a file that is no database shows there.
     pub fn open(path: &Path) -> Result<Self, Failure> {
+        if !memory::install() {
+            return Err(Failure::Database("SQLite was in use before its memory could be limited".to_owned()));
+        }
+        let size = std::fs::metadata(path).map_err(|error| Failure::Database(error.to_string()))?.len();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(immutable_uri(path), flags).map_err(|error| sql(&error))?;
+        let connection = Connection::open_with_flags(immutable_uri(path), flags)
+            .map_err(|error| Failure::Database(error.to_string()))?;
         let watch = Box::new(Watch {
             cancel: Arc::default(),
             deadline: Cell::new(None),
@@ -113,27 +148,39 @@ impl Database {
             refused: Cell::new(None),
         });
         let database = Self { connection, watch };
-        database.configure().map_err(|error| sql(&error))?;
+        database.configure(size).map_err(|error| Failure::Database(error.to_string()))?;
         Ok(database)
     }
 
-    fn configure(&self) -> rusqlite::Result<()> {
+    fn configure(&self, size: u64) -> rusqlite::Result<()> {
         // Python's build takes "text" for a string where no column has that name, and the official tool relies on it.
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, true)?;
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, true)?;
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         // A sorter that spills would write a file.
         self.connection.pragma_update(None, "temp_store", "MEMORY")?;
-        self.connection.set_limit(Limit::SQLITE_LIMIT_SQL_LENGTH, SQL_BYTES)?;
-        self.connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
-        self.connection.set_limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
+        for (limit, value) in [
+            (Limit::SQLITE_LIMIT_LENGTH, value_bytes(size)),
+            (Limit::SQLITE_LIMIT_SQL_LENGTH, SQL_BYTES),
+            (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN_BYTES),
+            (Limit::SQLITE_LIMIT_VDBE_OP, PROGRAM_STEPS),
+            (Limit::SQLITE_LIMIT_PARSER_DEPTH, PARSER_DEPTH),
+            (Limit::SQLITE_LIMIT_ATTACHED, 0),
+            (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
+        ] {
+            self.connection.set_limit(limit, value)?;
+        }
         let watch = ptr::from_ref(&*self.watch).cast_mut().cast();
         // SAFETY: the handle is open. The watch is boxed and outlives the connection, whose thread is the only one to
         // call back; the callbacks only read it and set its cells.
         unsafe {
             let handle = self.connection.handle();
             ffi::sqlite3_progress_handler(handle, STEPS_PER_TICK, Some(tick), watch);
-            ffi::sqlite3_set_authorizer(handle, Some(authorize), watch);
+            ffi::sqlite3_set_authorizer(
+                handle,
+                Some(authorizer::authorize),
+                ptr::from_ref(&self.watch.refused).cast_mut().cast(),
+            );
         }
         Ok(())
     }
@@ -151,6 +198,10 @@ impl Database {
         self.watch.ticks.set(limits.steps / u64::from(STEPS_PER_TICK.unsigned_abs()));
         self.watch.stopped.set(None);
         self.watch.refused.set(None);
+        memory::limited(limits.memory, || self.run(text, reader))
+    }
+
+    fn run(&self, text: &str, reader: &mut impl Reader) -> Result<(), Failure> {
         let statement = self.prepare(text)?;
         if reader.start(statement.as_ref().map_or(0, Statement::columns)).is_break() {
             return Ok(());
@@ -220,14 +271,24 @@ impl Database {
             ffi::SQLITE_AUTH => Failure::Forbidden(self.watch.refused.get().map_or(message, str::to_owned)),
             ffi::SQLITE_READONLY => Failure::Forbidden(message),
             ffi::SQLITE_NOMEM | ffi::SQLITE_TOOBIG | ffi::SQLITE_FULL => Failure::TooLarge(message),
+            ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB | ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN => {
+                Failure::Database(message)
+            }
+            // Limits that SQLite reports as mistakes in the query.
+            _ if TOO_LARGE.iter().any(|limit| message.starts_with(limit)) => Failure::TooLarge(message),
             _ => Failure::Sql(message),
         }
     }
 }
 
-fn sql(error: &rusqlite::Error) -> Failure {
-    Failure::Sql(error.to_string())
-}
+/// How SQLite's messages about its limits begin.
+const TOO_LARGE: &[&str] = &[
+    "too many ",
+    "Expression tree is too large",
+    "LIKE or GLOB pattern too complex",
+    "parser stack overflow",
+    "Recursion limit",
+];
 
 /// `file:...?mode=ro&immutable=1`, with every byte of the path that is special in a URI escaped.
 fn immutable_uri(path: &Path) -> String {
@@ -278,84 +339,6 @@ unsafe extern "C" fn tick(watch: *mut c_void) -> c_int {
     };
     watch.stopped.set(Some(stop));
     1
-}
-
-/// Pragmas that only report; with an argument, only those whose argument names what to report on.
-const REPORTS: &[&CStr] = &[
-    c"table_info",
-    c"table_xinfo",
-    c"table_list",
-    c"index_list",
-    c"index_info",
-    c"index_xinfo",
-    c"foreign_key_list",
-    c"foreign_key_check",
-    c"database_list",
-    c"collation_list",
-    c"function_list",
-    c"module_list",
-    c"pragma_list",
-    c"compile_options",
-    c"integrity_check",
-    c"quick_check",
-];
-
-/// The authorizer: reading, calling functions and recursion are allowed, and pragmas that only report.
-unsafe extern "C" fn authorize(
-    watch: *mut c_void,
-    action: c_int,
-    first: *const c_char,
-    second: *const c_char,
-    _database: *const c_char,
-    _trigger: *const c_char,
-) -> c_int {
-    let is = |name: *const c_char, wanted: &CStr| {
-        // SAFETY: SQLite passes null or a C string that lives for the call.
-        !name.is_null() && unsafe { CStr::from_ptr(name) }.to_bytes().eq_ignore_ascii_case(wanted.to_bytes())
-    };
-    let allowed = match action {
-        ffi::SQLITE_READ | ffi::SQLITE_SELECT | ffi::SQLITE_RECURSIVE => true,
-        ffi::SQLITE_FUNCTION => ![c"load_extension", c"fts3_tokenizer"].iter().any(|name| is(second, name)),
-        ffi::SQLITE_PRAGMA => REPORTS.iter().any(|name| is(first, name)),
-        _ => false,
-    };
-    if allowed {
-        return ffi::SQLITE_OK;
-    }
-    // SAFETY: `configure` registered this with the address of a live `Watch`, on this thread.
-    let watch = unsafe { &*watch.cast::<Watch>() };
-    // The statements that change the schema show as writes to its tables.
-    let is_schema = [c"sqlite_master", c"sqlite_temp_master"].iter().any(|name| is(first, name));
-    watch.refused.set(Some(if is_schema { "a change of the schema" } else { action_name(action) }));
-    ffi::SQLITE_DENY
-}
-
-/// What an action of the authorizer is in SQL.
-fn action_name(action: c_int) -> &'static str {
-    match action {
-        ffi::SQLITE_ALTER_TABLE => "ALTER TABLE",
-        ffi::SQLITE_ANALYZE => "ANALYZE",
-        ffi::SQLITE_ATTACH => "ATTACH or VACUUM",
-        ffi::SQLITE_CREATE_INDEX | ffi::SQLITE_CREATE_TEMP_INDEX => "CREATE INDEX",
-        ffi::SQLITE_CREATE_TABLE | ffi::SQLITE_CREATE_TEMP_TABLE => "CREATE TABLE",
-        ffi::SQLITE_CREATE_TRIGGER | ffi::SQLITE_CREATE_TEMP_TRIGGER => "CREATE TRIGGER",
-        ffi::SQLITE_CREATE_VIEW | ffi::SQLITE_CREATE_TEMP_VIEW => "CREATE VIEW",
-        ffi::SQLITE_CREATE_VTABLE => "CREATE VIRTUAL TABLE",
-        ffi::SQLITE_DELETE => "DELETE",
-        ffi::SQLITE_DETACH => "DETACH",
-        ffi::SQLITE_DROP_INDEX | ffi::SQLITE_DROP_TEMP_INDEX => "DROP INDEX",
-        ffi::SQLITE_DROP_TABLE | ffi::SQLITE_DROP_TEMP_TABLE | ffi::SQLITE_DROP_VTABLE => "DROP TABLE",
-        ffi::SQLITE_DROP_TRIGGER | ffi::SQLITE_DROP_TEMP_TRIGGER => "DROP TRIGGER",
-        ffi::SQLITE_DROP_VIEW | ffi::SQLITE_DROP_TEMP_VIEW => "DROP VIEW",
-        ffi::SQLITE_FUNCTION => "a function that loads code",
-        ffi::SQLITE_INSERT => "INSERT",
-        ffi::SQLITE_PRAGMA => "PRAGMA",
-        ffi::SQLITE_REINDEX => "REINDEX",
-        ffi::SQLITE_SAVEPOINT => "SAVEPOINT",
-        ffi::SQLITE_TRANSACTION => "a transaction",
-        ffi::SQLITE_UPDATE => "UPDATE",
-        _ => "more than to read",
-    }
 }
 
 /// A prepared statement; it cannot outlive its connection.

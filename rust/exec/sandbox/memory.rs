@@ -1,0 +1,130 @@
+//! Memory of SQLite, counted for each thread: what a query may not have, it does not get.
+//!
+//! SQLite's own heap limit is one for the whole process, so a greedy query would starve its neighbours, and its counter is
+//! one lock for all threads. Here every allocation is counted by the thread that makes it. A query runs on one thread from
+//! its start to its end, so what that thread allocates in between is the query's.
+
+#![expect(unsafe_code, reason = "SQLite takes its allocator as a table of C functions")]
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::OnceLock;
+
+use rusqlite::ffi;
+
+thread_local! {
+    /// Bytes that SQLite has allocated on this thread since the query began, less what it freed.
+    static USED: Cell<i64> = const { Cell::new(0) };
+    /// How many it may.
+    static LIMIT: Cell<i64> = const { Cell::new(i64::MAX) };
+}
+
+/// SQLite's own allocator, which does the work.
+struct Methods {
+    malloc: unsafe extern "C" fn(c_int) -> *mut c_void,
+    free: unsafe extern "C" fn(*mut c_void),
+    realloc: unsafe extern "C" fn(*mut c_void, c_int) -> *mut c_void,
+    size: unsafe extern "C" fn(*mut c_void) -> c_int,
+}
+
+static DEFAULT: OnceLock<Methods> = OnceLock::new();
+
+/// Puts the counting allocator into SQLite. Must be called before SQLite is used in the process for the first time; says
+/// whether it was.
+pub(super) fn install() -> bool {
+    static INSTALLED: OnceLock<bool> = OnceLock::new();
+    *INSTALLED.get_or_init(|| {
+        let mut methods = ffi::sqlite3_mem_methods {
+            xMalloc: None,
+            xFree: None,
+            xRealloc: None,
+            xSize: None,
+            xRoundup: None,
+            xInit: None,
+            xShutdown: None,
+            pAppData: ptr::null_mut(),
+        };
+        // SAFETY: configuration calls as SQLite documents them, before its initialization and on one thread, which the
+        // lock sees to; later ones are refused with a result code. The table is copied by SQLite.
+        unsafe {
+            // The global counters are a lock that all threads would wait for.
+            if ffi::sqlite3_config(ffi::SQLITE_CONFIG_MEMSTATUS, 0) != ffi::SQLITE_OK
+                || ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, &raw mut methods) != ffi::SQLITE_OK
+            {
+                return false;
+            }
+            let counting = ffi::sqlite3_mem_methods {
+                xMalloc: Some(counted_malloc),
+                xFree: Some(counted_free),
+                xRealloc: Some(counted_realloc),
+                ..methods
+            };
+            let (Some(malloc), Some(free), Some(realloc), Some(size)) =
+                (methods.xMalloc, methods.xFree, methods.xRealloc, methods.xSize)
+            else {
+                return false;
+            };
+            DEFAULT.set(Methods { malloc, free, realloc, size }).is_ok()
+                && ffi::sqlite3_config(ffi::SQLITE_CONFIG_MALLOC, &raw const counting) == ffi::SQLITE_OK
+        }
+    })
+}
+
+/// Runs `query` with at most `bytes` of new memory for SQLite.
+pub(super) fn limited<T>(bytes: usize, query: impl FnOnce() -> T) -> T {
+    /// Lifts the limit also when the query panics.
+    struct Lift;
+    impl Drop for Lift {
+        fn drop(&mut self) {
+            LIMIT.set(i64::MAX);
+        }
+    }
+    USED.set(0);
+    LIMIT.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    let _lift = Lift;
+    query()
+}
+
+/// Whether the thread may have so many bytes more.
+fn has_room(bytes: i64) -> bool {
+    USED.get().saturating_add(bytes) <= LIMIT.get()
+}
+
+unsafe extern "C" fn counted_malloc(bytes: c_int) -> *mut c_void {
+    let Some(methods) = DEFAULT.get().filter(|_| has_room(bytes.into())) else { return ptr::null_mut() };
+    // SAFETY: the default method with SQLite's own argument; what it returns is null or a live allocation.
+    unsafe {
+        let allocation = (methods.malloc)(bytes);
+        if !allocation.is_null() {
+            USED.set(USED.get() + i64::from((methods.size)(allocation)));
+        }
+        allocation
+    }
+}
+
+unsafe extern "C" fn counted_free(allocation: *mut c_void) {
+    if let Some(methods) = DEFAULT.get() {
+        // SAFETY: SQLite frees what this allocator gave it, once.
+        unsafe {
+            USED.set(USED.get() - i64::from((methods.size)(allocation)));
+            (methods.free)(allocation);
+        }
+    }
+}
+
+unsafe extern "C" fn counted_realloc(allocation: *mut c_void, bytes: c_int) -> *mut c_void {
+    let Some(methods) = DEFAULT.get() else { return ptr::null_mut() };
+    // SAFETY: the allocation is live and from this allocator; on failure it stays so, and nothing is counted.
+    unsafe {
+        let before = i64::from((methods.size)(allocation));
+        if !has_room(i64::from(bytes) - before) {
+            return ptr::null_mut();
+        }
+        let moved = (methods.realloc)(allocation, bytes);
+        if !moved.is_null() {
+            USED.set(USED.get() - before + i64::from((methods.size)(moved)));
+        }
+        moved
+    }
+}

@@ -121,7 +121,6 @@ impl Scorer {
         database_dir, *, keep_distinct = false, credit_empty = true, threads = None, timeout = 30.0,
         max_steps = 1_000_000_000, max_memory = 128 << 20
     ))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
         database_dir: PathBuf,
         keep_distinct: bool,

@@ -15,15 +15,18 @@ use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 mod authorizer;
+mod clock;
+mod functions;
 mod memory;
 
+use self::clock::Moment;
 use super::denotation::Value;
 
 /// What a query may use before it is stopped.
@@ -46,7 +49,7 @@ impl Default for Limits {
 
 /// How many virtual machine instructions run between two looks at the limits. Few, because one of them may call a
 /// function on a value as large as [`value_bytes`] allows.
-const STEPS_PER_TICK: c_int = 128;
+const STEPS_PER_TICK: c_int = 32;
 
 /// Longest query text, in bytes.
 const SQL_BYTES: c_int = 1_000_000;
@@ -64,7 +67,7 @@ const PARSER_DEPTH: c_int = 500;
 /// Largest text, blob or row in bytes: that of the database file, within bounds. No value in the file is larger, and one
 /// that a query makes has no need to be; functions on it run to their end before the next look at the limits.
 fn value_bytes(file: u64) -> c_int {
-    c_int::try_from(file.clamp(256 << 10, 1_000_000_000)).unwrap_or(c_int::MAX)
+    c_int::try_from(file.clamp(64 << 10, 1_000_000_000)).unwrap_or(c_int::MAX)
 }
 
 /// Why a query gave no result.
@@ -107,7 +110,7 @@ pub fn compile_options() -> Vec<String> {
 #[derive(Debug)]
 struct Watch {
     cancel: Arc<AtomicBool>,
-    deadline: Cell<Option<Instant>>,
+    deadline: Cell<Moment>,
     ticks: Cell<u64>,
     stopped: Cell<Option<Stopped>>,
     refused: Cell<Option<&'static str>>,
@@ -142,7 +145,7 @@ impl Database {
             .map_err(|error| Failure::Database(error.to_string()))?;
         let watch = Box::new(Watch {
             cancel: Arc::default(),
-            deadline: Cell::new(None),
+            deadline: Cell::new(Moment::now()),
             ticks: Cell::new(0),
             stopped: Cell::new(None),
             refused: Cell::new(None),
@@ -181,8 +184,11 @@ impl Database {
                 Some(authorizer::authorize),
                 ptr::from_ref(&self.watch.refused).cast_mut().cast(),
             );
+            match functions::register(handle) {
+                ffi::SQLITE_OK => Ok(()),
+                code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)),
+            }
         }
-        Ok(())
     }
 
     /// Sets the flag that cancels the queries from now on.
@@ -194,7 +200,7 @@ impl Database {
     ///
     /// Text without a statement, such as a comment, has no columns and no rows.
     pub fn query(&mut self, text: &str, limits: &Limits, reader: &mut impl Reader) -> Result<(), Failure> {
-        self.watch.deadline.set(Instant::now().checked_add(limits.timeout));
+        self.watch.deadline.set(Moment::now().after(limits.timeout));
         self.watch.ticks.set(limits.steps / u64::from(STEPS_PER_TICK.unsigned_abs()));
         self.watch.stopped.set(None);
         self.watch.refused.set(None);
@@ -331,7 +337,7 @@ unsafe extern "C" fn tick(watch: *mut c_void) -> c_int {
         Stopped::Cancelled
     } else if watch.ticks.get() == 0 {
         Stopped::Steps
-    } else if watch.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
+    } else if Moment::now() >= watch.deadline.get() {
         Stopped::Deadline
     } else {
         watch.ticks.set(watch.ticks.get() - 1);

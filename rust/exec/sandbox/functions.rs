@@ -1,0 +1,249 @@
+//! SQLite's functions `instr`, `replace`, `trim`, `ltrim` and `rtrim` again, with the same answers in linear time.
+//!
+//! SQLite's own compare each argument with the other at every place, which takes minutes on texts that fit the limits, and
+//! nothing can stop a function before it returns. These take time in proportion to the length of their arguments.
+
+#![expect(unsafe_code, reason = "functions of the C interface")]
+
+use std::collections::HashMap;
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+
+use memchr::memmem::{self, find};
+use rusqlite::ffi;
+
+type Function = unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
+
+/// Registers the functions with a connection; returns SQLite's result code.
+///
+/// # Safety
+///
+/// `connection` must be an open connection.
+pub(super) unsafe fn register(connection: *mut ffi::sqlite3) -> c_int {
+    const FUNCTIONS: [(&CStr, c_int, Function); 5] = [
+        (c"instr", 2, instr),
+        (c"replace", 3, replace),
+        (c"trim", 2, trim::<true, true>),
+        (c"ltrim", 2, trim::<true, false>),
+        (c"rtrim", 2, trim::<false, true>),
+    ];
+    let flags = ffi::SQLITE_UTF8 | ffi::SQLITE_DETERMINISTIC | ffi::SQLITE_INNOCUOUS;
+    FUNCTIONS
+        .iter()
+        .map(|&(name, arguments, function)| {
+            // SAFETY: an open connection by the caller's promise, a static name, and functions that need no data.
+            unsafe {
+                ffi::sqlite3_create_function_v2(
+                    connection,
+                    name.as_ptr(),
+                    arguments,
+                    flags,
+                    ptr::null_mut::<c_void>(),
+                    Some(function),
+                    None,
+                    None,
+                    None,
+                )
+            }
+        })
+        .find(|&code| code != ffi::SQLITE_OK)
+        .unwrap_or(ffi::SQLITE_OK)
+}
+
+/// The text of an argument, converted if it is a number; `None` for NULL.
+///
+/// # Safety
+///
+/// `value` must be an argument of the running function, and not be converted while the text is in use.
+unsafe fn text<'a>(value: *mut ffi::sqlite3_value) -> Option<&'a [u8]> {
+    // SAFETY: by the caller's promise; the length is asked for after the text, as SQLite wants it.
+    unsafe {
+        let data = ffi::sqlite3_value_text(value);
+        (!data.is_null()).then(|| {
+            std::slice::from_raw_parts(data, usize::try_from(ffi::sqlite3_value_bytes(value)).unwrap_or_default())
+        })
+    }
+}
+
+/// # Safety
+///
+/// As SQLite calls it.
+unsafe fn return_text(context: *mut ffi::sqlite3_context, bytes: &[u8]) {
+    // SAFETY: SQLite copies the bytes, and refuses them if they are too many.
+    unsafe {
+        ffi::sqlite3_result_text64(
+            context,
+            bytes.as_ptr().cast(),
+            bytes.len() as u64,
+            ffi::SQLITE_TRANSIENT(),
+            u8::try_from(ffi::SQLITE_UTF8).unwrap_or_default(),
+        );
+    }
+}
+
+unsafe extern "C" fn instr(context: *mut ffi::sqlite3_context, _: c_int, arguments: *mut *mut ffi::sqlite3_value) {
+    // SAFETY: SQLite calls this with two arguments, which live until it returns; copies are freed here.
+    unsafe {
+        let (haystack, needle) = (*arguments, *arguments.add(1));
+        let is_blob = |value| ffi::sqlite3_value_type(value) == ffi::SQLITE_BLOB;
+        let in_bytes = is_blob(haystack) && is_blob(needle);
+        // Text is taken from copies, because taking it turns a blob into text for good. Of two blobs it is their bytes.
+        let copies = [ffi::sqlite3_value_dup(haystack), ffi::sqlite3_value_dup(needle)];
+        if let (Some(haystack), Some(needle)) = (text(copies[0]), text(copies[1])) {
+            let place = place(haystack, needle, in_bytes);
+            ffi::sqlite3_result_int64(context, i64::try_from(place).unwrap_or(i64::MAX));
+        } else if copies.iter().any(|copy| copy.is_null()) {
+            ffi::sqlite3_result_error_nomem(context);
+        }
+        copies.iter().for_each(|&copy| ffi::sqlite3_value_free(copy));
+    }
+}
+
+/// Where `needle` first begins in `haystack`, from 1: in bytes, or in characters at whose start it begins; else 0.
+fn place(haystack: &[u8], needle: &[u8], in_bytes: bool) -> usize {
+    let continues = |byte: u8| !in_bytes && byte & 0xc0 == 0x80;
+    match needle.first() {
+        None => 1,
+        // No character starts with this byte, but the text may.
+        Some(&first) if continues(first) => usize::from(haystack.starts_with(needle)),
+        Some(_) => find(haystack, needle)
+            .map_or(0, |at| haystack[..=at].iter().skip(1).filter(|&&byte| !continues(byte)).count() + 1),
+    }
+}
+
+unsafe extern "C" fn replace(context: *mut ffi::sqlite3_context, _: c_int, arguments: *mut *mut ffi::sqlite3_value) {
+    // SAFETY: SQLite calls this with three arguments, which live until it returns.
+    unsafe {
+        let Some(subject) = text(*arguments) else { return };
+        let Some(pattern) = text(*arguments.add(1)) else { return };
+        if pattern.first().is_none_or(|&first| first == 0) {
+            return return_text(context, subject);
+        }
+        let Some(replacement) = text(*arguments.add(2)) else { return };
+        let most = ffi::sqlite3_limit(ffi::sqlite3_context_db_handle(context), ffi::SQLITE_LIMIT_LENGTH, -1);
+        match replaced(subject, pattern, replacement, usize::try_from(most).unwrap_or_default()) {
+            Some(text) => return_text(context, &text),
+            None => ffi::sqlite3_result_error_toobig(context),
+        }
+    }
+}
+
+/// `subject` with every `pattern` in it replaced, from left to right; `None` if that takes more than `most` bytes.
+fn replaced(subject: &[u8], pattern: &[u8], replacement: &[u8], most: usize) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(subject.len());
+    let mut rest = 0;
+    for at in memmem::find_iter(subject, pattern) {
+        out.extend_from_slice(&subject[rest..at]);
+        out.extend_from_slice(replacement);
+        rest = at + pattern.len();
+        if out.len() > most {
+            return None;
+        }
+    }
+    out.extend_from_slice(&subject[rest..]);
+    (out.len() <= most).then_some(out)
+}
+
+unsafe extern "C" fn trim<const LEFT: bool, const RIGHT: bool>(
+    context: *mut ffi::sqlite3_context,
+    _: c_int,
+    arguments: *mut *mut ffi::sqlite3_value,
+) {
+    // SAFETY: SQLite calls this with two arguments, which live until it returns.
+    unsafe {
+        if let (Some(subject), Some(set)) = (text(*arguments), text(*arguments.add(1))) {
+            return_text(context, trimmed(subject, set, LEFT, RIGHT));
+        }
+    }
+}
+
+/// `subject` without the characters of `set` at its left or right end.
+fn trimmed<'a>(subject: &'a [u8], set: &[u8], left: bool, right: bool) -> &'a [u8] {
+    // Where bytes are not UTF-8, one "character" may be the beginning of another; then the first in the set counts.
+    let mut characters: HashMap<&[u8], usize> = HashMap::new();
+    let mut rest = set.split(|&byte| byte == 0).next().unwrap_or_default();
+    while let Some((character, behind)) = split_character(rest) {
+        let index = characters.len();
+        characters.entry(character).or_insert(index);
+        rest = behind;
+    }
+    let mut lengths: Vec<usize> = characters.keys().map(|character| character.len()).collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    let first_of = |ends: &dyn Fn(usize) -> Option<&'a [u8]>| {
+        let known = |&length: &usize| Some((*characters.get(ends(length)?)?, length));
+        lengths.iter().filter_map(known).min().map(|(_, length)| length)
+    };
+    let mut inside = subject;
+    while left && let Some(length) = first_of(&|length| inside.get(..length)) {
+        inside = &inside[length..];
+    }
+    while right && let Some(length) = first_of(&|length| inside.get(inside.len().checked_sub(length)?..)) {
+        inside = &inside[..inside.len() - length];
+    }
+    inside
+}
+
+/// The first character of `bytes` as SQLite cuts text: a byte, and behind one from `0xc0` on all that continue it.
+fn split_character(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&first, behind) = bytes.split_first()?;
+    let more = if first >= 0xc0 { behind.iter().take_while(|&&byte| byte & 0xc0 == 0x80).count() } else { 0 };
+    Some(bytes.split_at(1 + more))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rusqlite::Connection;
+    use rusqlite::types::Value;
+
+    use super::*;
+
+    fn connections() -> [Connection; 2] {
+        let [theirs, ours] = [(); 2].map(|()| Connection::open_in_memory().unwrap());
+        // SAFETY: the connection is open.
+        assert_eq!(unsafe { register(ours.handle()) }, ffi::SQLITE_OK);
+        [theirs, ours]
+    }
+
+    /// Few different bytes, so that they match often; lone and truncated parts of characters among them.
+    fn value() -> impl Strategy<Value = Value> {
+        let bytes = prop::collection::vec(prop::sample::select(b"ab\xc3\xa4\x80\xe2\xff\0".to_vec()), 0..8);
+        prop_oneof![
+            8 => bytes.clone().prop_map(|bytes| Value::Text(String::from_utf8_lossy(&bytes).into_owned())),
+            8 => bytes.prop_map(Value::Blob),
+            1 => (-20_i64..200).prop_map(Value::Integer),
+            1 => (-2.0..200.0).prop_map(Value::Real),
+            1 => Just(Value::Null),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn answers_are_those_of_sqlite(a in value(), b in value(), c in value()) {
+            let connections = connections();
+            for call in [
+                "instr(?1, ?2)", "instr(CAST(?1 AS TEXT), CAST(?2 AS TEXT))", "replace(?1, ?2, ?3)", "trim(?1, ?2)",
+                "replace(CAST(?1 AS TEXT), CAST(?2 AS TEXT), CAST(?3 AS TEXT))", "ltrim(?1, ?2)", "rtrim(?1, ?2)",
+                "trim(CAST(?1 AS TEXT), CAST(?2 AS TEXT))", "typeof(instr(?1, ?2)) || typeof(?1) || typeof(?2)",
+            ] {
+                let query = format!("SELECT CAST({call} AS BLOB), ?1, ?2, ?3");
+                let [theirs, ours] = connections.each_ref().map(|connection| {
+                    connection.query_row(&query, (&a, &b, &c), |row| row.get::<_, Value>(0)).unwrap()
+                });
+                prop_assert_eq!(theirs, ours, "{}", call);
+            }
+        }
+    }
+
+    #[test]
+    fn long_arguments_take_no_longer_than_their_length() {
+        let [_, ours] = connections();
+        // Hours in SQLite's own functions.
+        let query = "WITH t(x, y) AS (SELECT printf('%.*c', 4000000, 'a'), printf('%.*cb', 2000000, 'a'))
+            SELECT instr(x, y), length(replace(x, y, '')), length(trim(x, y)) FROM t";
+        let row: [i64; 3] = ours.query_row(query, (), |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?])).unwrap();
+        assert_eq!(row, [0, 4_000_000, 0]);
+    }
+}

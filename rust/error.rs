@@ -49,6 +49,9 @@ pub enum Error {
         /// How many database names.
         db_ids: usize,
     },
+    /// Something else in this process used the same SQLite first, so that its memory cannot be limited any more.
+    #[error("SQLite was in use before its memory could be limited")]
+    SqliteInUse,
     /// The thread pool could not be started.
     #[error("cannot start {threads} threads: {message}")]
     Threads {
@@ -89,6 +92,9 @@ impl Error {
                 path.to_string_lossy().trim_end_matches("-wal")
             )),
             Self::Lengths { .. } => Some("give one prediction and one database name for each gold".to_owned()),
+            Self::SqliteInUse => {
+                Some("call `qsql::exec::sandbox::initialize` before anything else opens a database".to_owned())
+            }
             Self::Threads { .. } => Some("ask for fewer threads".to_owned()),
             Self::Internal { .. } => Some("please report this item; the other items are not affected".to_owned()),
             Self::Interrupted => None,

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::exec::sandbox::{Database, Failure, Limits};
+use crate::exec::sandbox::{self, Database, Failure, Limits};
 use crate::exec::suite::Suite;
 
 /// How a prediction is judged.
@@ -141,6 +141,7 @@ impl Scorer {
     ///
     /// Stops with [`Error::Interrupted`] soon after `cancel` is set by another thread.
     pub fn score(&self, jobs: &[Job<'_>], cancel: &Arc<AtomicBool>, progress: &Progress) -> Result<Vec<Verdict>> {
+        sandbox::initialize()?;
         let batch = batch::Batch::plan(jobs, self.protocol);
         progress.total.store(batch.pairs(), Ordering::Relaxed);
         let workers = self.workers()?;

@@ -28,6 +28,7 @@ mod memory;
 
 use self::clock::Moment;
 use super::denotation::Value;
+use crate::error::Error;
 
 /// What a query may use before it is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,9 @@ impl Default for Limits {
 /// How many virtual machine instructions run between two looks at the limits. Few, because one of them may call a
 /// function on a value as large as [`value_bytes`] allows.
 const STEPS_PER_TICK: c_int = 32;
+
+/// `SQLITE_DBCONFIG_FP_DIGITS`, which the bindings do not name yet.
+const FLOAT_DIGITS: c_int = 1023;
 
 /// Longest query text, in bytes.
 const SQL_BYTES: c_int = 1_000_000;
@@ -106,6 +110,11 @@ pub fn compile_options() -> Vec<String> {
         .collect()
 }
 
+/// Prepares SQLite, which must not have been used in the process before. Opening a database does it too.
+pub fn initialize() -> Result<(), Error> {
+    if memory::install() { Ok(()) } else { Err(Error::SqliteInUse) }
+}
+
 /// What the callbacks of a connection look at. Only the thread that uses the connection touches it.
 #[derive(Debug)]
 struct Watch {
@@ -137,7 +146,7 @@ impl Database {
     /// Nothing of the file is read before the first query, so a file that is no database shows there.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         if !memory::install() {
-            return Err(Failure::Database("SQLite was in use before its memory could be limited".to_owned()));
+            return Err(Failure::Database(Error::SqliteInUse.to_string()));
         }
         let size = std::fs::metadata(path).map_err(|error| Failure::Database(error.to_string()))?.len();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -178,6 +187,8 @@ impl Database {
         // call back; the callbacks only read it and set its cells.
         unsafe {
             let handle = self.connection.handle();
+            // Digits of a float that becomes text: 15 in every SQLite that has no such setting.
+            ffi::sqlite3_db_config(handle, FLOAT_DIGITS, 15, ptr::null_mut::<c_int>());
             ffi::sqlite3_progress_handler(handle, STEPS_PER_TICK, Some(tick), watch);
             ffi::sqlite3_set_authorizer(
                 handle,
@@ -267,6 +278,10 @@ impl Database {
         // SAFETY: the connection is open; the message is a C string that is copied before the next call.
         let message =
             unsafe { CStr::from_ptr(ffi::sqlite3_errmsg(self.connection.handle())) }.to_string_lossy().into_owned();
+        // A refused function is reported as a plain error.
+        if let Some(refused) = self.watch.refused.get() {
+            return Failure::Forbidden(refused.to_owned());
+        }
         match code & 0xff {
             ffi::SQLITE_INTERRUPT => match self.watch.stopped.get() {
                 Some(Stopped::Deadline) => Failure::Timeout("the deadline passed".to_owned()),
@@ -274,8 +289,7 @@ impl Database {
                 Some(Stopped::Cancelled) => Failure::Cancelled,
                 None => Failure::Sql(message),
             },
-            ffi::SQLITE_AUTH => Failure::Forbidden(self.watch.refused.get().map_or(message, str::to_owned)),
-            ffi::SQLITE_READONLY => Failure::Forbidden(message),
+            ffi::SQLITE_AUTH | ffi::SQLITE_READONLY => Failure::Forbidden(message),
             ffi::SQLITE_NOMEM | ffi::SQLITE_TOOBIG | ffi::SQLITE_FULL => Failure::TooLarge(message),
             ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB | ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN => {
                 Failure::Database(message)

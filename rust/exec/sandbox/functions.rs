@@ -95,7 +95,9 @@ unsafe extern "C" fn instr(context: *mut ffi::sqlite3_context, _: c_int, argumen
         } else if copies.iter().any(|copy| copy.is_null()) {
             ffi::sqlite3_result_error_nomem(context);
         }
-        copies.iter().for_each(|&copy| ffi::sqlite3_value_free(copy));
+        for copy in copies {
+            ffi::sqlite3_value_free(copy);
+        }
     }
 }
 

@@ -50,8 +50,8 @@ class Scorer:
     Args:
         database_dir: Holds `<db_id>/<db_id>.sqlite` and any variants of it beside that file; all of them are the suite.
         keep_distinct: Keep DISTINCT, which the official protocol removes from gold and prediction.
-        credit_empty: Count a prediction right that returns nothing where its gold returns nothing on any database, as the
-            official protocol does. Turn it off for rewards: else the empty result is the one that is easy to guess.
+        credit_empty: Count a prediction right that returns nothing where its gold returns nothing on any database, as
+            the official protocol does. Turn it off for rewards: else the empty result is the one that is easy to guess.
         threads: How many; by default as many as the machine has cores.
         timeout: Seconds for one query on one database.
         max_steps: SQLite instructions for one query on one database; unlike time, the same on every machine.

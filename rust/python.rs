@@ -119,7 +119,7 @@ impl Scorer {
     #[new]
     #[pyo3(signature = (
         database_dir, *, keep_distinct = false, credit_empty = true, threads = None, timeout = 30.0,
-        max_steps = 1_000_000_000, max_memory = 128 << 20
+        max_steps = 1_000_000_000, max_memory = 134_217_728
     ))]
     fn new(
         database_dir: PathBuf,

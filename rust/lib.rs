@@ -1,10 +1,10 @@
-//! Text-to-SQL evaluation: Spider's test-suite execution accuracy, verdict for verdict the official tool's, natively and
-//! on SQL that nobody trusts.
+//! Text-to-SQL evaluation: Spider's exact match and test-suite execution accuracy, verdict for verdict the official
+//! tool's, natively and on SQL that nobody trusts.
 //!
 //! In reading order, each knowing only those below it:
 //! - `python`: arguments in, verdicts out (feature `python`)
 //! - [`score`]: batches of jobs on all cores
-//! - [`exec`]: databases that can only be read, and when two results mean the same
+//! - [`spider`]: the exact-match metric; [`exec`]: databases that can only be read, and when two results mean the same
 //! - [`sql`]: SQL as text
 //! - [`error`]: what stops a run
 
@@ -13,4 +13,5 @@ pub mod exec;
 #[cfg(feature = "python")]
 mod python;
 pub mod score;
+pub mod spider;
 pub mod sql;

@@ -1,0 +1,8 @@
+//! Spider's exact-match metric: what the official evaluator (`taoyds/test-suite-sql-eval`) answers, without a database.
+
+mod rejection;
+mod sentences;
+mod treebank;
+pub mod words;
+
+pub use rejection::{Reason, Rejection};

@@ -1,5 +1,6 @@
 //! Spider's exact-match metric: what the official evaluator (`taoyds/test-suite-sql-eval`) answers, without a database.
 
+pub mod hardness;
 mod number;
 pub mod parse;
 pub mod query;
@@ -9,6 +10,7 @@ mod sentences;
 mod treebank;
 pub mod words;
 
+pub use hardness::{Hardness, hardness};
 pub use parse::parse;
 pub use query::Query;
 pub use rejection::{Reason, Rejection};

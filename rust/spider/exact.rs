@@ -96,15 +96,8 @@ pub struct Partial {
 impl Partial {
     /// The official `get_scores`.
     fn new(totals: Totals, matched: usize) -> Partial {
-        let Totals {
-            label: label_total,
-            pred: pred_total,
-        } = totals;
-        Partial {
-            matches: pred_total == label_total && matched == pred_total,
-            label_total,
-            pred_total,
-        }
+        let Totals { label: label_total, pred: pred_total } = totals;
+        Partial { matches: pred_total == label_total && matched == pred_total, label_total, pred_total }
     }
 
     /// Accuracy, recall, F1, `label_total` and `pred_total`, as the official rows have them.
@@ -178,20 +171,10 @@ impl Comparer<'_> {
     /// `eval_group`
     fn group_no_having(&self, pred: &Query, label: &Query) -> Partial {
         let columns = |query: &Query| -> Vec<_> {
-            query
-                .group_by
-                .iter()
-                .map(|unit| self.schema.column_part(unit.column))
-                .collect()
+            query.group_by.iter().map(|unit| self.schema.column_part(unit.column)).collect()
         };
         let (pred, label) = (columns(pred), columns(label));
-        Partial::new(
-            Totals {
-                label: label.len(),
-                pred: pred.len(),
-            },
-            common(&pred, &label, |a, b| a == b),
-        )
+        Partial::new(Totals { label: label.len(), pred: pred.len() }, common(&pred, &label, |a, b| a == b))
     }
 
     /// `eval_IUEN`: the two arms count only where both queries have the same operator.
@@ -223,15 +206,9 @@ fn common<T>(pred: &[T], label: &[T], equal: impl Fn(&T, &T) -> bool) -> usize {
 
 /// `eval_sel`
 fn select(pred: &Query, label: &Query) -> [Partial; 2] {
-    let totals = Totals {
-        label: label.select.len(),
-        pred: pred.select.len(),
-    };
+    let totals = Totals { label: label.select.len(), pred: pred.select.len() };
     let count = |equal: fn(&SelectItem, &SelectItem) -> bool| common(&pred.select, &label.select, equal);
-    [
-        Partial::new(totals, count(|a, b| a == b)),
-        Partial::new(totals, count(|a, b| a.value == b.value)),
-    ]
+    [Partial::new(totals, count(|a, b| a == b)), Partial::new(totals, count(|a, b| a.value == b.value))]
 }
 
 /// `eval_where`
@@ -241,10 +218,7 @@ fn filter(pred: &Query, label: &Query) -> [Partial; 2] {
     }
     let pred: Vec<&ConditionItem> = pred.filter.units().collect();
     let label: Vec<&ConditionItem> = label.filter.units().collect();
-    let totals = Totals {
-        label: label.len(),
-        pred: pred.len(),
-    };
+    let totals = Totals { label: label.len(), pred: pred.len() };
     [
         Partial::new(totals, common(&pred, &label, |a, b| a == b)),
         Partial::new(totals, common(&pred, &label, |a, b| left_side(a) == left_side(b))),
@@ -253,10 +227,8 @@ fn filter(pred: &Query, label: &Query) -> [Partial; 2] {
 
 /// `eval_having`
 fn group(pred: &Query, label: &Query) -> Partial {
-    let totals = Totals {
-        label: usize::from(!label.group_by.is_empty()),
-        pred: usize::from(!pred.group_by.is_empty()),
-    };
+    let totals =
+        Totals { label: usize::from(!label.group_by.is_empty()), pred: usize::from(!pred.group_by.is_empty()) };
     let columns = |query: &Query| query.group_by.iter().map(|unit| unit.column).collect::<Vec<_>>();
     let matches =
         totals.label == 1 && totals.pred == 1 && columns(pred) == columns(label) && pred.having == label.having;
@@ -265,10 +237,7 @@ fn group(pred: &Query, label: &Query) -> Partial {
 
 /// `eval_order`
 fn order(pred: &Query, label: &Query) -> Partial {
-    let totals = Totals {
-        label: usize::from(label.order_by.is_some()),
-        pred: usize::from(pred.order_by.is_some()),
-    };
+    let totals = Totals { label: usize::from(label.order_by.is_some()), pred: usize::from(pred.order_by.is_some()) };
     let matches = label.order_by.is_some() && pred.order_by == label.order_by && pred.limit == label.limit;
     Partial::new(totals, usize::from(matches))
 }
@@ -279,13 +248,7 @@ fn and_or(pred: &Query, label: &Query) -> Partial {
     if pred.len() == label.len() && pred.iter().all(|item| label.contains(item)) {
         return Partial::new(Totals { label: 1, pred: 1 }, 1);
     }
-    Partial::new(
-        Totals {
-            label: pred.len(),
-            pred: label.len(),
-        },
-        0,
-    )
+    Partial::new(Totals { label: pred.len(), pred: label.len() }, 0)
 }
 
 /// The set of what stands between the conditions of `where`.
@@ -308,22 +271,14 @@ fn same_tables(pred: &[Table], label: &[Table]) -> bool {
 fn keywords(pred: &Query, label: &Query) -> Partial {
     let (pred, label) = (keyword_set(pred), keyword_set(label));
     let count = |set: u16| set.count_ones() as usize;
-    Partial::new(
-        Totals {
-            label: count(label),
-            pred: count(pred),
-        },
-        count(pred & label),
-    )
+    Partial::new(Totals { label: count(label), pred: count(pred) }, count(pred & label))
 }
 
 /// `get_keywords`: one bit for each keyword. What connects conditions counts in `on` and `having` too.
 fn keyword_set(query: &Query) -> u16 {
     let units = || query.conditions().into_iter().flat_map(Conditions::units);
     let compares = |comparison| {
-        units()
-            .filter_map(ConditionItem::as_condition)
-            .any(|condition| condition.comparison == comparison)
+        units().filter_map(ConditionItem::as_condition).any(|condition| condition.comparison == comparison)
     };
     let set_operator = query.set_operation.as_ref().map(|(operator, _)| *operator);
     let direction = query.order_by.as_ref().map(|order| order.direction);
@@ -338,10 +293,7 @@ fn keyword_set(query: &Query) -> u16 {
         set_operator == Some(SetOperator::Except),
         set_operator == Some(SetOperator::Union),
         set_operator == Some(SetOperator::Intersect),
-        query
-            .conditions()
-            .into_iter()
-            .any(|conditions| conditions.connectors().any(|item| *item == ConditionItem::Or)),
+        query.conditions().into_iter().any(|conditions| conditions.connectors().any(|item| *item == ConditionItem::Or)),
         // Whether the first element of a tuple is true; that of a word is a letter, and is.
         units().any(|item| item.as_condition().is_none_or(|condition| condition.negated)),
         compares(Comparison::In),

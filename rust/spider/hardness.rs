@@ -58,26 +58,16 @@ pub fn hardness(query: &Query) -> Hardness {
 
 /// `count_component1`
 fn clauses(query: &Query) -> usize {
-    let present = [
-        !query.filter.is_empty(),
-        !query.group_by.is_empty(),
-        query.order_by.is_some(),
-        query.limit,
-    ];
-    let is_like = |item: &&ConditionItem| {
-        item.as_condition()
-            .is_some_and(|condition| condition.comparison == Comparison::Like)
-    };
+    let present = [!query.filter.is_empty(), !query.group_by.is_empty(), query.order_by.is_some(), query.limit];
+    let is_like =
+        |item: &&ConditionItem| item.as_condition().is_some_and(|condition| condition.comparison == Comparison::Like);
     present.into_iter().filter(|&present| present).count()
         + query.tables.len().saturating_sub(1)
         + query
             .conditions()
             .into_iter()
             .map(|conditions| {
-                conditions
-                    .connectors()
-                    .filter(|&item| *item == ConditionItem::Or)
-                    .count()
+                conditions.connectors().filter(|&item| *item == ConditionItem::Or).count()
                     + conditions.units().filter(is_like).count()
             })
             .sum::<usize>()
@@ -104,28 +94,15 @@ fn others(query: &Query) -> usize {
     let is_aggregate = |unit: &ColumnUnit| unit.aggregate != Aggregate::None;
     let counts = |item: &&ConditionItem| item.as_condition().is_none_or(|condition| condition.negated);
     let ordered = query.order_by.iter().flat_map(|order| &order.values);
-    let aggregates = query
-        .select
-        .iter()
-        .filter(|item| item.aggregate != Aggregate::None)
-        .count()
+    let aggregates = query.select.iter().filter(|item| item.aggregate != Aggregate::None).count()
         + query.filter.units().filter(counts).count()
         + query.group_by.iter().filter(|unit| is_aggregate(unit)).count()
-        + ordered
-            .flat_map(|value| [Some(value.left), value.right])
-            .flatten()
-            .filter(is_aggregate)
-            .count()
+        + ordered.flat_map(|value| [Some(value.left), value.right]).flatten().filter(is_aggregate).count()
         + query.having.0.iter().filter(counts).count();
-    [
-        aggregates,
-        query.select.len(),
-        query.filter.0.len(),
-        query.group_by.len(),
-    ]
-    .into_iter()
-    .filter(|&count| count > 1)
-    .count()
+    [aggregates, query.select.len(), query.filter.0.len(), query.group_by.len()]
+        .into_iter()
+        .filter(|&count| count > 1)
+        .count()
 }
 
 #[cfg(test)]
@@ -144,10 +121,7 @@ mod tests {
         assert_eq!(level("select a from t where a = 1"), "easy");
         assert_eq!(level("select a , b from t where a = 1"), "medium");
         assert_eq!(level("select a from t where a = 1 group by b"), "medium");
-        assert_eq!(
-            level("select a , b from t where a = 1 and b = 2 group by a , b"),
-            "hard"
-        );
+        assert_eq!(level("select a , b from t where a = 1 and b = 2 group by a , b"), "hard");
         assert_eq!(level("select t.a from t join u where b = 1 order by b"), "hard");
         assert_eq!(level("select a from t where a in ( select a from u )"), "hard");
         assert_eq!(level("select a from t union select a from u"), "hard");
@@ -171,14 +145,8 @@ mod tests {
     #[test]
     fn a_word_in_having_counts_as_an_aggregate() {
         assert_eq!(level("select a from t group by a having a = 1 and b = 1"), "easy");
-        assert_eq!(
-            level("select a from t group by a having a = 1 and b = 1 or c = 1"),
-            "medium"
-        );
-        assert_eq!(
-            level("select max ( a ) from t group by a having a = 1 and b = 1"),
-            "medium"
-        );
+        assert_eq!(level("select a from t group by a having a = 1 and b = 1 or c = 1"), "medium");
+        assert_eq!(level("select max ( a ) from t group by a having a = 1 and b = 1"), "medium");
     }
 
     #[test]

@@ -45,10 +45,7 @@ fn ascii_digit(character: char) -> Option<char> {
     }
     // Decimal digits stand in Unicode in runs of ten, each starting with zero.
     let code = u32::from(character);
-    let before = (0..code)
-        .rev()
-        .take_while(|&code| char::from_u32(code).is_some_and(is_decimal))
-        .count();
+    let before = (0..code).rev().take_while(|&code| char::from_u32(code).is_some_and(is_decimal)).count();
     char::from_digit(u32::try_from(before % 10).ok()?, 10)
 }
 

@@ -38,22 +38,10 @@ use super::words::{Kind, Words, words};
 pub fn parse(sql: &str, schema: &Schema) -> Result<Query, Rejection> {
     let words = words(sql)?;
     if words.is_empty() {
-        return Err(Rejection {
-            reason: Reason::Empty,
-            word: None,
-            offset: None,
-        });
+        return Err(Rejection { reason: Reason::Empty, word: None, offset: None });
     }
-    let query = aliases(&words, schema).and_then(|aliases| {
-        Parser {
-            aliases,
-            end: words.len(),
-            at: 0,
-            words: &words,
-            schema,
-        }
-        .query(FIRST_FRAME)
-    });
+    let query = aliases(&words, schema)
+        .and_then(|aliases| Parser { aliases, end: words.len(), at: 0, words: &words, schema }.query(FIRST_FRAME));
     query.map(|query| *query).map_err(|rejection| *rejection)
 }
 
@@ -88,11 +76,7 @@ fn aliases<'a>(words: &'a Words, schema: &Schema) -> Parsed<HashMap<&'a str, &'a
 
 #[cold]
 fn reject<T>(words: &Words, word: usize, reason: Reason) -> Parsed<T> {
-    Err(Box::new(Rejection {
-        reason,
-        word: Some(word),
-        offset: words.offset(word),
-    }))
+    Err(Box::new(Rejection { reason, word: Some(word), offset: words.offset(word) }))
 }
 
 struct Parser<'a> {
@@ -108,11 +92,7 @@ struct Parser<'a> {
 impl<'a> Parser<'a> {
     /// The kind of the next word, if there is one.
     fn peek(&self) -> Option<Kind> {
-        if self.at < self.end {
-            self.words.kind(self.at)
-        } else {
-            None
-        }
+        if self.at < self.end { self.words.kind(self.at) } else { None }
     }
 
     fn next_is(&self, kind: Kind) -> bool {
@@ -139,10 +119,7 @@ impl<'a> Parser<'a> {
             self.at += 1;
             return Ok(());
         }
-        self.reject(Reason::Unexpected {
-            expected,
-            found: self.text(self.at).into(),
-        })
+        self.reject(Reason::Unexpected { expected, found: self.text(self.at).into() })
     }
 
     fn text(&self, index: usize) -> &'a str {
@@ -155,19 +132,12 @@ impl<'a> Parser<'a> {
 
     /// Counts a call of the official program, in which `frame` is the caller's; each one calls something further.
     fn call(&self, frame: usize) -> Parsed<usize> {
-        if frame + 2 > FRAME_LIMIT {
-            self.reject(Reason::TooDeep)
-        } else {
-            Ok(frame + 1)
-        }
+        if frame + 2 > FRAME_LIMIT { self.reject(Reason::TooDeep) } else { Ok(frame + 1) }
     }
 
     /// What a name stands for: the official `tables_with_alias`.
     fn resolve(&self, name: &'a str) -> Option<&'a str> {
-        self.aliases
-            .get(name)
-            .copied()
-            .or_else(|| self.schema.has_table(name).then_some(name))
+        self.aliases.get(name).copied().or_else(|| self.schema.has_table(name).then_some(name))
     }
 
     /// `parse_sql`, which calls itself for the right side of a set operation
@@ -265,9 +235,7 @@ impl<'a> Parser<'a> {
         self.call(caller)?;
         let kind = self.need("a table")?;
         let word = self.text(self.at);
-        let found = self
-            .resolve(word)
-            .and_then(|name| Some((self.schema.identifier(name)?, name)));
+        let found = self.resolve(word).and_then(|name| Some((self.schema.identifier(name)?, name)));
         let Some(table) = found else {
             return self.reject(match (kind, word) {
                 (Kind::Comma, _) => Reason::Construct("a join written as a comma"),
@@ -293,10 +261,7 @@ impl<'a> Parser<'a> {
             return self.reject(match found {
                 "all" => Reason::Construct("`all` behind a set operator"),
                 "with" => Reason::Construct("`with`"),
-                _ => Reason::Unexpected {
-                    expected: "`select`",
-                    found: found.into(),
-                },
+                _ => Reason::Unexpected { expected: "`select`", found: found.into() },
             });
         }
         self.at += 1;
@@ -308,10 +273,7 @@ impl<'a> Parser<'a> {
             let aggregate = aggregate(kind);
             self.at += usize::from(aggregate.is_some());
             let value = self.value_unit(frame, scope)?;
-            query.select.push(SelectItem {
-                aggregate: aggregate.unwrap_or(Aggregate::None),
-                value,
-            });
+            query.select.push(SelectItem { aggregate: aggregate.unwrap_or(Aggregate::None), value });
             self.skip(Kind::Comma);
         }
         Ok(())
@@ -340,10 +302,7 @@ impl<'a> Parser<'a> {
             return Ok(());
         }
         self.expect(Kind::By, "`by`")?;
-        let mut order = OrderBy {
-            direction: Direction::Ascending,
-            values: Vec::new(),
-        };
+        let mut order = OrderBy { direction: Direction::Ascending, values: Vec::new() };
         while self.peek().is_some_and(|kind| !ends_tables(kind)) {
             order.values.push(self.value_unit(frame, scope)?);
             if self.skip(Kind::Descending) {
@@ -375,11 +334,7 @@ impl<'a> Parser<'a> {
         if parenthesised {
             self.expect(Kind::RightParenthesis, "`)`")?;
         }
-        Ok(ValueUnit {
-            operator: operator.unwrap_or(Arithmetic::None),
-            left,
-            right,
-        })
+        Ok(ValueUnit { operator: operator.unwrap_or(Arithmetic::None), left, right })
     }
 
     /// `parse_col_unit`; of `((count(a))` the official program wants one `)` fewer, since an aggregate returns early.
@@ -394,22 +349,14 @@ impl<'a> Parser<'a> {
             let distinct = self.skip(Kind::Distinct);
             let column = self.column(frame, scope)?;
             self.expect(Kind::RightParenthesis, "`)`")?;
-            return Ok(ColumnUnit {
-                aggregate,
-                column,
-                distinct,
-            });
+            return Ok(ColumnUnit { aggregate, column, distinct });
         }
         let distinct = self.skip(Kind::Distinct);
         let column = self.column(frame, scope)?;
         if parenthesised {
             self.expect(Kind::RightParenthesis, "`)`")?;
         }
-        Ok(ColumnUnit {
-            aggregate: Aggregate::None,
-            column,
-            distinct,
-        })
+        Ok(ColumnUnit { aggregate: Aggregate::None, column, distinct })
     }
 
     /// `parse_col`
@@ -427,9 +374,7 @@ impl<'a> Parser<'a> {
                 return self.reject(Reason::UnknownTable(table.into()));
             };
             // A table may have a dot in its name and be found by two names that are parts of it.
-            self.schema
-                .column(table, column)
-                .or_else(|| self.schema.identifier(&format!("{table}.{column}")))
+            self.schema.column(table, column).or_else(|| self.schema.identifier(&format!("{table}.{column}")))
         } else {
             self.bare_column(word, scope)
         };

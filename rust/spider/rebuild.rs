@@ -22,10 +22,7 @@ pub(super) fn rebuilt(query: &Query, schema: &Schema) -> Query {
         Table::Named(table) => Some(*table),
         Table::Query(_) => None,
     });
-    Rebuild {
-        folding: Some(schema.folding(tables)),
-    }
-    .query(query)
+    Rebuild { folding: Some(schema.folding(tables)) }.query(query)
 }
 
 struct Rebuild<'a> {
@@ -41,10 +38,7 @@ impl Rebuild<'_> {
             select: query
                 .select
                 .iter()
-                .map(|item| SelectItem {
-                    aggregate: item.aggregate,
-                    value: self.value_unit(item.value),
-                })
+                .map(|item| SelectItem { aggregate: item.aggregate, value: self.value_unit(item.value) })
                 .collect(),
             tables: query.tables.clone(),
             on: self.conditions(&query.on),
@@ -97,11 +91,7 @@ impl Rebuild<'_> {
 
     fn column_unit(&self, unit: ColumnUnit) -> ColumnUnit {
         match &self.folding {
-            Some(folding) => ColumnUnit {
-                column: folding.fold(unit.column),
-                distinct: false,
-                ..unit
-            },
+            Some(folding) => ColumnUnit { column: folding.fold(unit.column), distinct: false, ..unit },
             None => unit,
         }
     }

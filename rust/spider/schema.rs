@@ -96,12 +96,7 @@ impl Schema {
         for table in columns_of.keys() {
             identifiers.insert(table.clone(), names.identifier(&format!("__{table}__")));
         }
-        Schema {
-            identifiers,
-            tables: columns_of,
-            names,
-            folds: HashMap::new(),
-        }
+        Schema { identifiers, tables: columns_of, names, folds: HashMap::new() }
     }
 
     /// Adds foreign keys: the official `build_foreign_key_map`.
@@ -116,27 +111,16 @@ impl Schema {
                 STAR_NAME.to_owned()
             } else {
                 let name = usize::try_from(table).ok().and_then(|table| keys.tables.get(table));
-                let name = name.ok_or(ForeignKeyError::Table {
-                    column: index,
-                    table,
-                    tables: keys.tables.len(),
-                })?;
+                let name = name.ok_or(ForeignKeyError::Table { column: index, table, tables: keys.tables.len() })?;
                 format!("__{}.{}__", name.to_lowercase(), column.to_lowercase())
             });
         }
         let mut classes: Vec<Vec<usize>> = Vec::new();
         for (pair, &(from, to)) in keys.pairs.iter().enumerate() {
             if let Some(column) = [from, to].into_iter().find(|&column| column >= columns.len()) {
-                return Err(ForeignKeyError::Column {
-                    pair,
-                    column,
-                    columns: columns.len(),
-                });
+                return Err(ForeignKeyError::Column { pair, column, columns: columns.len() });
             }
-            match classes
-                .iter_mut()
-                .find(|class| class.contains(&from) || class.contains(&to))
-            {
+            match classes.iter_mut().find(|class| class.contains(&from) || class.contains(&to)) {
                 Some(class) => class.extend([from, to]),
                 None => classes.push(vec![from, to]),
             }
@@ -200,11 +184,7 @@ impl Folding<'_> {
     }
 
     fn covers(&self, column: Identifier) -> bool {
-        self.schema
-            .names
-            .parts(column)
-            .owner
-            .is_some_and(|owner| self.tables.binary_search(&owner).is_ok())
+        self.schema.names.parts(column).owner.is_some_and(|owner| self.tables.binary_search(&owner).is_ok())
     }
 }
 
@@ -327,16 +307,10 @@ mod tests {
     fn connected_classes_stay_apart_and_the_later_one_wins() {
         let schema = Schema::new([("t", vec!["a", "b", "c", "d"])]);
         let columns = &[(-1, "*"), (0, "a"), (0, "b"), (0, "c"), (0, "d")];
-        let keys = ForeignKeys {
-            tables: &["t"],
-            columns,
-            pairs: &[(1, 2), (3, 4), (4, 1)],
-        };
+        let keys = ForeignKeys { tables: &["t"], columns, pairs: &[(1, 2), (3, 4), (4, 1)] };
         let schema = schema.with_foreign_keys(keys).unwrap();
-        let folded: Vec<Identifier> = ["t.a", "t.b", "t.c", "t.d"]
-            .iter()
-            .map(|column| fold(&schema, &["t"], column))
-            .collect();
+        let folded: Vec<Identifier> =
+            ["t.a", "t.b", "t.c", "t.d"].iter().map(|column| fold(&schema, &["t"], column)).collect();
         let column = |name| schema.column("t", name).unwrap();
         // {a, b, d} first, then {c, d}, which takes d.
         assert_eq!(folded, [column("a"), column("a"), column("c"), column("c")]);
@@ -344,38 +318,18 @@ mod tests {
 
     #[test]
     fn foreign_keys_may_name_columns_that_the_database_lacks() {
-        let keys = ForeignKeys {
-            tables: &["old", "concert"],
-            columns: &[(0, "id"), (1, "singer_id")],
-            pairs: &[(1, 0)],
-        };
+        let keys =
+            ForeignKeys { tables: &["old", "concert"], columns: &[(0, "id"), (1, "singer_id")], pairs: &[(1, 0)] };
         let schema = schema().with_foreign_keys(keys).unwrap();
-        assert_ne!(
-            fold(&schema, &["concert"], "concert.singer_id"),
-            schema.identifier("concert.singer_id").unwrap()
-        );
+        assert_ne!(fold(&schema, &["concert"], "concert.singer_id"), schema.identifier("concert.singer_id").unwrap());
         assert!(schema.identifier("old.id").is_none());
     }
 
     #[test]
     fn indices_that_point_nowhere_are_errors() {
-        let keys = ForeignKeys {
-            tables: &["t"],
-            columns: &[(1, "a")],
-            pairs: &[],
-        };
-        assert!(matches!(
-            schema().with_foreign_keys(keys),
-            Err(ForeignKeyError::Table { table: 1, .. })
-        ));
-        let keys = ForeignKeys {
-            tables: &["t"],
-            columns: &[(0, "a")],
-            pairs: &[(0, 5)],
-        };
-        assert!(matches!(
-            schema().with_foreign_keys(keys),
-            Err(ForeignKeyError::Column { column: 5, .. })
-        ));
+        let keys = ForeignKeys { tables: &["t"], columns: &[(1, "a")], pairs: &[] };
+        assert!(matches!(schema().with_foreign_keys(keys), Err(ForeignKeyError::Table { table: 1, .. })));
+        let keys = ForeignKeys { tables: &["t"], columns: &[(0, "a")], pairs: &[(0, 5)] };
+        assert!(matches!(schema().with_foreign_keys(keys), Err(ForeignKeyError::Column { column: 5, .. })));
     }
 }

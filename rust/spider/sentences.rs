@@ -50,29 +50,17 @@ struct Candidate {
 
 fn candidates(text: &str) -> Vec<Candidate> {
     let mut candidates = Vec::new();
-    for (at, _) in text
-        .bytes()
-        .enumerate()
-        .filter(|(_, byte)| matches!(byte, b'.' | b'?' | b'!'))
-    {
+    for (at, _) in text.bytes().enumerate().filter(|(_, byte)| matches!(byte, b'.' | b'?' | b'!')) {
         let rest = &text[at + 1..];
         let Some(following) = rest.chars().next() else { break };
         if is_non_word(following) {
-            candidates.push(Candidate {
-                at,
-                after: at + 1..at + 1 + following.len_utf8(),
-                next: None,
-            });
+            candidates.push(Candidate { at, after: at + 1..at + 1 + following.len_utf8(), next: None });
         } else if following.is_whitespace() {
             let word = rest.trim_start();
             if !word.is_empty() {
                 let next = text.len() - word.len();
                 let end = next + word.find(char::is_whitespace).unwrap_or(word.len());
-                candidates.push(Candidate {
-                    at,
-                    after: at + 1..end,
-                    next: Some(next),
-                });
+                candidates.push(Candidate { at, after: at + 1..end, next: Some(next) });
             }
         }
     }
@@ -134,15 +122,11 @@ struct Closing {
 }
 
 fn closing(sentence: &str) -> Option<Closing> {
-    let rest = sentence.trim_start_matches([
-        '"', '\'', ')', ']', '}', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '«', '»',
-    ]);
+    let rest = sentence
+        .trim_start_matches(['"', '\'', ')', ']', '}', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '«', '»']);
     let characters = sentence.len() - rest.len();
     let ends = rest.is_empty() || rest.starts_with(char::is_whitespace) || rest.starts_with("--");
-    (characters > 0 && ends).then(|| Closing {
-        characters,
-        with_space: sentence.len() - rest.trim_start().len(),
-    })
+    (characters > 0 && ends).then(|| Closing { characters, with_space: sentence.len() - rest.trim_start().len() })
 }
 
 /// Whether a sentence ends inside `context`, before its last word.
@@ -204,9 +188,7 @@ fn punkt_words(line: &str) -> Vec<&str> {
 
 fn ends_word(rest: &str) -> bool {
     let ends = |rest: &str| {
-        rest.chars()
-            .next()
-            .is_none_or(|character| character.is_whitespace() || is_non_word(character))
+        rest.chars().next().is_none_or(|character| character.is_whitespace() || is_non_word(character))
             || starts_multiple(rest)
     };
     ends(rest) || rest.strip_prefix(',').is_some_and(ends)
@@ -279,11 +261,7 @@ impl<'a> Word<'a> {
             let stem = &lower[..lower.len() - 1];
             let last = stem.rsplit('-').next().unwrap_or(stem);
             let abbreviation = ABBREVIATIONS.contains(&stem) || ABBREVIATIONS.contains(&last);
-            if abbreviation {
-                First::Abbreviation
-            } else {
-                First::Break
-            }
+            if abbreviation { First::Abbreviation } else { First::Break }
         } else {
             First::Nothing
         };
@@ -300,11 +278,7 @@ impl<'a> Word<'a> {
 
     /// The type as the model's tables know it: a period that ends a sentence is not part of it.
     fn table_type(&self) -> &str {
-        if self.first == First::Break {
-            self.type_without_period()
-        } else {
-            &self.type_
-        }
+        if self.first == First::Break { self.type_without_period() } else { &self.type_ }
     }
 
     /// A single letter with a period.
@@ -369,9 +343,7 @@ fn is_number(text: &str) -> bool {
     let text = text.strip_prefix(['.', ',']).unwrap_or(text);
     let is_digit = |character| get_general_category(character) == GeneralCategory::DecimalNumber;
     text.starts_with(is_digit)
-        && text
-            .chars()
-            .all(|character| matches!(character, ',' | '.' | '-') || is_digit(character))
+        && text.chars().all(|character| matches!(character, ',' | '.' | '-') || is_digit(character))
 }
 
 /// `[^\W\d]`.

@@ -83,10 +83,7 @@ impl Words {
     /// The literal whose placeholder `word` is.
     fn literal(&self, word: &str) -> Option<&Literal> {
         let number = word.strip_prefix(PLACEHOLDER)?.split('_').next()?.parse().ok()?;
-        let index = self
-            .literals
-            .binary_search_by_key(&number, |literal| literal.first)
-            .ok()?;
+        let index = self.literals.binary_search_by_key(&number, |literal| literal.first).ok()?;
         let literal = &self.literals[index];
         // The text is in small letters by now, but a placeholder has no other.
         (self.text[literal.start..literal.end] == *word).then_some(literal)
@@ -147,12 +144,7 @@ fn joined_word(text: &mut String, word: Word) -> Word {
     };
     let start = text.len();
     text.push_str(spelling);
-    Word {
-        kind,
-        start,
-        end: text.len(),
-        at: word.at,
-    }
+    Word { kind, start, end: text.len(), at: word.at }
 }
 
 const PLACEHOLDER: &str = "__val_";
@@ -164,12 +156,7 @@ pub fn words(sql: &str) -> Result<Words, Rejection> {
     sentences::each(&words.text, |sentence| {
         treebank::split(&words.text[sentence.clone()], |range| {
             let (start, end) = (sentence.start + range.start, sentence.start + range.end);
-            spans.push(Word {
-                kind: Kind::Other,
-                start,
-                end,
-                at: start,
-            });
+            spans.push(Word { kind: Kind::Other, start, end, at: start });
         });
     });
     if words.text.is_ascii() {
@@ -195,11 +182,7 @@ fn with_placeholders(sql: &str) -> Result<Words, Rejection> {
     let quotes = sql.bytes().filter(|byte| matches!(byte, b'"' | b'\'')).count();
     if quotes % 2 == 1 {
         let offset = sql.rfind(['"', '\'']);
-        return Err(Rejection {
-            reason: Reason::UnbalancedQuotes,
-            word: None,
-            offset,
-        });
+        return Err(Rejection { reason: Reason::UnbalancedQuotes, word: None, offset });
     }
     // Most words are short: four bytes to a word is rarely too little.
     let mut result = Words {
@@ -209,11 +192,7 @@ fn with_placeholders(sql: &str) -> Result<Words, Rejection> {
     };
     let text = &mut result.text;
     let (mut copied, mut characters) = (0, 0);
-    let mut marks = sql
-        .bytes()
-        .enumerate()
-        .filter(|(_, byte)| matches!(byte, b'"' | b'\''))
-        .map(|(at, _)| at);
+    let mut marks = sql.bytes().enumerate().filter(|(_, byte)| matches!(byte, b'"' | b'\'')).map(|(at, _)| at);
     while let (Some(opening), Some(closing)) = (marks.next(), marks.next()) {
         text.push_str(&sql[copied..opening]);
         let first = characters + sql[copied..opening].chars().count();
@@ -225,13 +204,7 @@ fn with_placeholders(sql: &str) -> Result<Words, Rejection> {
         push_number(text, second);
         text.push_str("__");
         let source_end = closing + 1;
-        result.literals.push(Literal {
-            first,
-            start,
-            end: text.len(),
-            source_start: opening,
-            source_end,
-        });
+        result.literals.push(Literal { first, start, end: text.len(), source_start: opening, source_end });
         (copied, characters) = (source_end, second + 1);
     }
     text.push_str(&sql[copied..]);
@@ -462,9 +435,7 @@ mod tests {
     fn offsets_point_into_the_original_text() {
         let sql = "a 'long literal' ÀB 'x' c";
         let words = words(sql).unwrap();
-        let starts: Vec<&str> = (0..words.len())
-            .map(|index| &sql[words.offset(index).unwrap()..])
-            .collect();
+        let starts: Vec<&str> = (0..words.len()).map(|index| &sql[words.offset(index).unwrap()..]).collect();
         assert_eq!(starts, [sql, "'long literal' ÀB 'x' c", "ÀB 'x' c", "'x' c", "c"]);
         assert_eq!(words.offset(5), None);
     }

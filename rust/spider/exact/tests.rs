@@ -7,21 +7,10 @@ use crate::spider::schema::ForeignKeys;
 fn schema() -> Schema {
     let keys = ForeignKeys {
         tables: &["singer", "concert"],
-        columns: &[
-            (-1, "*"),
-            (0, "id"),
-            (0, "name"),
-            (0, "age"),
-            (1, "id"),
-            (1, "singer_id"),
-            (1, "year"),
-        ],
+        columns: &[(-1, "*"), (0, "id"), (0, "name"), (0, "age"), (1, "id"), (1, "singer_id"), (1, "year")],
         pairs: &[(5, 1)],
     };
-    let tables = [
-        ("singer", vec!["id", "name", "age"]),
-        ("concert", vec!["id", "singer_id", "year"]),
-    ];
+    let tables = [("singer", vec!["id", "name", "age"]), ("concert", vec!["id", "singer_id", "year"])];
     Schema::new(tables).with_foreign_keys(keys).unwrap()
 }
 
@@ -40,10 +29,8 @@ fn matches(prediction: &str, gold: &str) {
 fn differs(prediction: &str, gold: &str, components: &[Component]) {
     let verdict = compare(prediction, gold);
     assert!(!verdict.exact, "{prediction}\n{gold}");
-    let differing: Vec<Component> = Component::ALL
-        .into_iter()
-        .filter(|&component| !verdict.component(component).matches)
-        .collect();
+    let differing: Vec<Component> =
+        Component::ALL.into_iter().filter(|&component| !verdict.component(component).matches).collect();
     assert_eq!(differing, components, "{prediction}\n{gold}");
 }
 
@@ -57,18 +44,9 @@ fn components_have_their_official_places() {
 // DISABLE_VALUE and DISABLE_DISTINCT are constants of the official program.
 #[test]
 fn values_and_distinct_do_not_count() {
-    matches(
-        "select distinct name from singer where age > 1",
-        "select name from singer where age > 20",
-    );
-    matches(
-        "select count ( distinct name ) from singer",
-        "select count ( name ) from singer",
-    );
-    matches(
-        "select name from singer where age > id",
-        "select name from singer where age > 'x'",
-    );
+    matches("select distinct name from singer where age > 1", "select name from singer where age > 20");
+    matches("select count ( distinct name ) from singer", "select count ( name ) from singer");
+    matches("select name from singer where age > id", "select name from singer where age > 'x'");
     matches("select name from singer limit 1", "select name from singer limit 3");
 }
 
@@ -101,11 +79,7 @@ fn select_is_a_multiset() {
         "select name , age from singer",
         &[Component::Select, Component::SelectNoAggregate],
     );
-    differs(
-        "select max ( age ) from singer",
-        "select min ( age ) from singer",
-        &[Component::Select],
-    );
+    differs("select max ( age ) from singer", "select min ( age ) from singer", &[Component::Select]);
     // Only the aggregate round the whole value is left out.
     differs(
         "select name from singer order by max ( age )",
@@ -136,10 +110,8 @@ fn totals_of_connectors_are_swapped() {
         "select name from singer where age = 1 or id = 2",
     );
     assert_eq!(verdict.component(Component::AndOr).row(), [0, 0, 0, 2, 1]);
-    let one_each = compare(
-        "select name from singer where age = 1 and id = 2",
-        "select name from singer where age = 1 or id = 2",
-    );
+    let one_each =
+        compare("select name from singer where age = 1 and id = 2", "select name from singer where age = 1 or id = 2");
     assert_eq!(one_each.component(Component::AndOr).row(), [0, 0, 0, 1, 1]);
 }
 
@@ -162,31 +134,16 @@ fn group_without_having_compares_columns_without_tables() {
 #[test]
 fn order_wants_a_limit_on_both_sides_or_neither() {
     let order = "select name from singer order by age";
-    differs(
-        &format!("{order} limit 1"),
-        order,
-        &[Component::Order, Component::Keywords],
-    );
+    differs(&format!("{order} limit 1"), order, &[Component::Order, Component::Keywords]);
     matches(&format!("{order} limit 1"), &format!("{order} limit 3"));
-    differs(
-        "select name from singer limit 1",
-        "select name from singer",
-        &[Component::Keywords],
-    );
+    differs("select name from singer limit 1", "select name from singer", &[Component::Keywords]);
 }
 
 #[test]
 fn set_operations_compare_arm_by_arm() {
     let union = |arm: &str| format!("select name from singer union {arm}");
-    matches(
-        &union("select age from singer where id = 1"),
-        &union("select age from singer where id = 2"),
-    );
-    differs(
-        &union("select age from singer"),
-        &union("select id from singer"),
-        &[Component::SetOperations],
-    );
+    matches(&union("select age from singer where id = 1"), &union("select age from singer where id = 2"));
+    differs(&union("select age from singer"), &union("select id from singer"), &[Component::SetOperations]);
     differs(
         "select name from singer union select age from singer",
         "select name from singer except select age from singer",
@@ -199,29 +156,14 @@ fn set_operations_compare_arm_by_arm() {
 fn join_conditions_count_by_their_keywords_only() {
     let join = "select name from singer join concert on";
     matches(&format!("{join} singer.id = singer_id"), &format!("{join} year > age"));
-    differs(
-        &format!("{join} year like age"),
-        &format!("{join} year = age"),
-        &[Component::Keywords],
-    );
-    differs(
-        &format!("{join} year not = age"),
-        &format!("{join} year = age"),
-        &[Component::Keywords],
-    );
-    differs(
-        &format!("{join} year = 1 or age = 1"),
-        &format!("{join} year = 1 and age = 1"),
-        &[Component::Keywords],
-    );
+    differs(&format!("{join} year like age"), &format!("{join} year = age"), &[Component::Keywords]);
+    differs(&format!("{join} year not = age"), &format!("{join} year = age"), &[Component::Keywords]);
+    differs(&format!("{join} year = 1 or age = 1"), &format!("{join} year = 1 and age = 1"), &[Component::Keywords]);
 }
 
 #[test]
 fn tables_are_a_multiset() {
-    matches(
-        "select name from singer join concert",
-        "select name from concert join singer",
-    );
+    matches("select name from singer join concert", "select name from concert join singer");
     differs("select name from singer join singer", "select name from singer", &[]);
     // Not looked at where the gold query has none.
     matches("select * from singer", "select * from");
@@ -231,10 +173,7 @@ fn tables_are_a_multiset() {
 // `build_valid_col_units` and `rebuild_sql_col`.
 #[test]
 fn foreign_keys_fold_columns_of_the_outer_tables() {
-    matches(
-        "select singer_id from singer join concert",
-        "select singer.id from singer join concert",
-    );
+    matches("select singer_id from singer join concert", "select singer.id from singer join concert");
     // `singer` is in no table of the second query, but the column it is folded into need not be.
     let verdict = compare("select singer_id from concert", "select singer.id from singer");
     assert!(verdict.component(Component::Select).matches);
@@ -257,27 +196,16 @@ fn foreign_keys_fold_columns_of_the_outer_tables() {
 #[test]
 fn queries_in_conditions_lose_values_but_keep_distinct_and_keys() {
     let nested = |query: &str| format!("select name from singer where id in ( {query} )");
-    matches(
-        &nested("select id from concert where year = 1"),
-        &nested("select id from concert where year = 2"),
-    );
+    matches(&nested("select id from concert where year = 1"), &nested("select id from concert where year = 2"));
     let different = [Component::Where];
-    differs(
-        &nested("select distinct id from concert"),
-        &nested("select id from concert"),
-        &different,
-    );
+    differs(&nested("select distinct id from concert"), &nested("select id from concert"), &different);
     differs(
         &nested("select singer_id from concert join singer"),
         &nested("select singer.id from concert join singer"),
         &different,
     );
     // As trees: there the order of a select list counts.
-    differs(
-        &nested("select id , year from concert"),
-        &nested("select year , id from concert"),
-        &different,
-    );
+    differs(&nested("select id , year from concert"), &nested("select year , id from concert"), &different);
 }
 
 // `rebuild_from_col` and `rebuild_sql_val` leave queries in `from` alone.
@@ -288,11 +216,7 @@ fn queries_in_from_keep_their_values() {
     matches(&outer("'x'"), &outer("\"x\""));
     differs(&outer("1"), &outer("2"), &[]);
     differs(&outer("'x'"), &outer("'X'"), &[]);
-    differs(
-        "select * from ( select distinct id from singer )",
-        "select * from ( select id from singer )",
-        &[],
-    );
+    differs("select * from ( select distinct id from singer )", "select * from ( select id from singer )", &[]);
     // Python's float('nan') equals nothing.
     differs(&outer("nan"), &outer("nan"), &[]);
 }
@@ -316,15 +240,8 @@ fn a_condition_without_a_connector_keeps_its_value() {
 fn two_queries_in_from_are_compared_without_an_order() {
     let one = "( select id from singer )";
     let two = "( select id from concert )";
-    matches(
-        &format!("select * from {one} {two}"),
-        &format!("select * from {two} {one}"),
-    );
-    differs(
-        &format!("select * from {one} {one}"),
-        &format!("select * from {two} {one}"),
-        &[],
-    );
+    matches(&format!("select * from {one} {two}"), &format!("select * from {two} {one}"));
+    differs(&format!("select * from {one} {one}"), &format!("select * from {two} {one}"), &[]);
 }
 
 // The official program ends here with a ValueError from `rebuild_cond_unit_val`.

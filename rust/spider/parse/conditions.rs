@@ -26,13 +26,7 @@ impl<'a> Parser<'a> {
             } else {
                 None
             };
-            let condition = Condition {
-                negated,
-                comparison,
-                value,
-                first: Some(first),
-                second,
-            };
+            let condition = Condition { negated, comparison, value, first: Some(first), second };
             conditions.push(ConditionItem::Condition(condition));
             match self.peek() {
                 Some(kind) if ends_tables(kind) || kind.joins() => break,
@@ -75,10 +69,7 @@ impl<'a> Parser<'a> {
         self.reject(if found.len() > 1 && found.starts_with(['=', '-', '+', '/', '|']) {
             Reason::Glued(found.into())
         } else {
-            Reason::Unexpected {
-                expected: "a comparison",
-                found: found.into(),
-            }
+            Reason::Unexpected { expected: "a comparison", found: found.into() }
         })
     }
 
@@ -134,9 +125,7 @@ impl<'a> Parser<'a> {
         let ends = |kind: Kind| {
             matches!(kind, Kind::Comma | Kind::RightParenthesis | Kind::And) || kind.starts_clause() || kind.joins()
         };
-        let rest = (self.at..self.end)
-            .find(|&index| self.words.kind(index).is_some_and(ends))
-            .unwrap_or(self.end);
+        let rest = (self.at..self.end).find(|&index| self.words.kind(index).is_some_and(ends)).unwrap_or(self.end);
         let end = std::mem::replace(&mut self.end, rest);
         self.at = start;
         let unit = self.column_unit(frame, scope);

@@ -25,11 +25,7 @@ fn reason(sql: &str) -> String {
 #[track_caller]
 fn same(one: &str, other: &str) {
     let schema = schema();
-    assert_eq!(
-        parse(one, &schema).unwrap(),
-        parse(other, &schema).unwrap(),
-        "{one}\n{other}"
-    );
+    assert_eq!(parse(one, &schema).unwrap(), parse(other, &schema).unwrap(), "{one}\n{other}");
 }
 
 fn conditions(conditions: &Conditions) -> Vec<&Condition> {
@@ -45,26 +41,11 @@ const REJECTIONS: [(&str, &str); 31] = [
     ("", "no query"),
     ("select it's", "odd number of quotation marks (byte 9)"),
     ("select 1", "query ends where `from` is expected (word 2)"),
-    (
-        "select name as n from singer",
-        "column alias is not in the grammar (word 2, byte 12)",
-    ),
-    (
-        "select name from singer where age <> 1",
-        "`<>`, only `!=`, is not in the grammar (word 6, byte 34)",
-    ),
-    (
-        "select name from singer where age is null",
-        "`is null` is not in the grammar (word 6, byte 34)",
-    ),
-    (
-        "select name from singer where age is not null",
-        "`is null` is not in the grammar (word 6, byte 34)",
-    ),
-    (
-        "select name from singer where id in (1, 2)",
-        "a list of values is not in the grammar (word 6, byte 33)",
-    ),
+    ("select name as n from singer", "column alias is not in the grammar (word 2, byte 12)"),
+    ("select name from singer where age <> 1", "`<>`, only `!=`, is not in the grammar (word 6, byte 34)"),
+    ("select name from singer where age is null", "`is null` is not in the grammar (word 6, byte 34)"),
+    ("select name from singer where age is not null", "`is null` is not in the grammar (word 6, byte 34)"),
+    ("select name from singer where id in (1, 2)", "a list of values is not in the grammar (word 6, byte 33)"),
     (
         "select name from singer where (age = 1 or age = 2)",
         "a condition in parentheses is not in the grammar (word 7, byte 35)",
@@ -81,34 +62,16 @@ const REJECTIONS: [(&str, &str); 31] = [
         "select name from singer left join concert",
         "a join other than plain `join` is not in the grammar (word 4, byte 24)",
     ),
-    (
-        "select name from singer, concert",
-        "a join written as a comma is not in the grammar (word 4, byte 23)",
-    ),
-    (
-        "select a from (select id from singer) as t",
-        "alias of a subquery is not in the grammar (word 9, byte 38)",
-    ),
+    ("select name from singer, concert", "a join written as a comma is not in the grammar (word 4, byte 23)"),
+    ("select a from (select id from singer) as t", "alias of a subquery is not in the grammar (word 9, byte 38)"),
     (
         "select name from singer union all select name from singer",
         "`all` behind a set operator is not in the grammar (word 5, byte 30)",
     ),
-    (
-        "select upper(name) from singer",
-        "function `upper` is not in the grammar (word 1, byte 7)",
-    ),
-    (
-        "select case from singer",
-        "`case` is not in the grammar (word 1, byte 7)",
-    ),
-    (
-        "select 1 from singer",
-        "a number in the place of a column is not in the grammar (word 1, byte 7)",
-    ),
-    (
-        "select 'x' from singer",
-        "a literal in the place of a column is not in the grammar (word 1, byte 7)",
-    ),
+    ("select upper(name) from singer", "function `upper` is not in the grammar (word 1, byte 7)"),
+    ("select case from singer", "`case` is not in the grammar (word 1, byte 7)"),
+    ("select 1 from singer", "a number in the place of a column is not in the grammar (word 1, byte 7)"),
+    ("select 'x' from singer", "a literal in the place of a column is not in the grammar (word 1, byte 7)"),
     (
         "select name from singer where age=1",
         "`age=1` is read as one word: operators need spaces round them (word 5, byte 30)",
@@ -118,38 +81,14 @@ const REJECTIONS: [(&str, &str); 31] = [
         "`=1` is read as one word: operators need spaces round them (word 7, byte 35)",
     ),
     ("select nam from singer", "unknown column `nam` (word 1, byte 7)"),
-    (
-        "select singer.nam from singer",
-        "unknown column `singer.nam` (word 1, byte 7)",
-    ),
-    (
-        "select t1.name from singer",
-        "unknown table or alias `t1` (word 1, byte 7)",
-    ),
-    (
-        "select name from singers",
-        "unknown table or alias `singers` (word 3, byte 17)",
-    ),
-    (
-        "select a.b.c from singer",
-        "`a.b.c` has more than one dot (word 1, byte 7)",
-    ),
-    (
-        "select name from singer as concert",
-        "alias `concert` is the name of a table (word 5, byte 27)",
-    ),
-    (
-        "select name from singer as",
-        "query ends where an alias is expected (word 5)",
-    ),
-    (
-        "select name from singer limit",
-        "query ends where a number is expected (word 5)",
-    ),
-    (
-        "select name from singer order name",
-        "expected `by`, found `name` (word 5, byte 30)",
-    ),
+    ("select singer.nam from singer", "unknown column `singer.nam` (word 1, byte 7)"),
+    ("select t1.name from singer", "unknown table or alias `t1` (word 1, byte 7)"),
+    ("select name from singers", "unknown table or alias `singers` (word 3, byte 17)"),
+    ("select a.b.c from singer", "`a.b.c` has more than one dot (word 1, byte 7)"),
+    ("select name from singer as concert", "alias `concert` is the name of a table (word 5, byte 27)"),
+    ("select name from singer as", "query ends where an alias is expected (word 5)"),
+    ("select name from singer limit", "query ends where a number is expected (word 5)"),
+    ("select name from singer order name", "expected `by`, found `name` (word 5, byte 30)"),
     ("with x from singer", "`with` is not in the grammar (word 0, byte 0)"),
 ];
 
@@ -166,10 +105,7 @@ fn aliases_are_global_and_the_last_one_wins() {
     let swapped = "select T1.name from singer as T1 intersect select T1.year from concert as T1";
     assert_eq!(reason(swapped), "unknown column `t1.name` (word 1, byte 7)");
     // Even behind the end of the query, and without a table before it.
-    same(
-        "select t1.name from t1 limit 1 ; singer as t1",
-        "select name from singer limit 1",
-    );
+    same("select t1.name from t1 limit 1 ; singer as t1", "select name from singer limit 1");
     assert!(reason("select t1.name from singer as t1 limit 1 ; x as t1").starts_with("unknown"));
 }
 
@@ -182,10 +118,7 @@ fn an_alias_may_not_be_called_like_any_table() {
 #[test]
 fn a_column_may_stand_for_a_table() {
     let query = tree("select singer.name from x limit 1 ; singer.name as x");
-    assert_eq!(
-        query.tables,
-        [Table::Named(schema().identifier("singer.name").unwrap())]
-    );
+    assert_eq!(query.tables, [Table::Named(schema().identifier("singer.name").unwrap())]);
     // `parse_col` then finds no table of that name.
     assert!(reason("select name from x limit 1 ; singer.name as x").starts_with("unknown column"));
 }
@@ -195,35 +128,20 @@ fn a_table_may_have_a_dot_in_its_name_but_its_columns_cannot_be_named() {
     same("select id from odd.name", "select id from odd.name as x");
     assert!(reason("select odd.name.id from odd.name").contains("more than one dot"));
     let query = tree("select x.id from odd.name as x");
-    assert_eq!(
-        query.select[0].value.left.column,
-        schema().column("odd.name", "id").unwrap()
-    );
+    assert_eq!(query.select[0].value.left.column, schema().column("odd.name", "id").unwrap());
 }
 
 #[test]
 fn a_bare_column_belongs_to_the_first_table_that_has_it() {
-    same(
-        "select id from singer join concert",
-        "select singer.id from singer join concert",
-    );
-    same(
-        "select id from concert join singer",
-        "select concert.id from concert join singer",
-    );
-    same(
-        "select year from singer join concert",
-        "select concert.year from singer join concert",
-    );
+    same("select id from singer join concert", "select singer.id from singer join concert");
+    same("select id from concert join singer", "select concert.id from concert join singer");
+    same("select year from singer join concert", "select concert.year from singer join concert");
 }
 
 // `parse_from`: tables need no `join`, and `toks.index('from', start)` finds any later one.
 #[test]
 fn tables_need_no_join_between_them() {
-    same(
-        "select name from singer concert",
-        "select name from singer join concert",
-    );
+    same("select name from singer concert", "select name from singer join concert");
 }
 
 #[test]
@@ -247,10 +165,7 @@ fn every_table_may_be_missing() {
 
 #[test]
 fn whatever_follows_a_query_is_ignored() {
-    same(
-        "select name from singer limit 3 offset 2 garbage (",
-        "select name from singer limit 3",
-    );
+    same("select name from singer limit 3 offset 2 garbage (", "select name from singer limit 3");
     same("select name from singer ; drop table singer", "select name from singer");
     same("select name from singer ) union select", "select name from singer");
 }
@@ -286,18 +201,12 @@ fn a_number_is_what_python_takes() {
         let value = first_value(&format!("select name from singer where age = {number}"));
         assert!(matches!(value, Value::Number(_)), "{number}");
     }
-    assert!(matches!(
-        first_value("select name from singer where age = 1. and id = 2"),
-        Value::Number(_)
-    ));
+    assert!(matches!(first_value("select name from singer where age = 1. and id = 2"), Value::Number(_)));
 }
 
 #[test]
 fn a_literal_keeps_its_spelling() {
-    assert_eq!(
-        first_value("select name from singer where name = 'A b'"),
-        Value::Literal("\"A b\"".into())
-    );
+    assert_eq!(first_value("select name from singer where name = 'A b'"), Value::Literal("\"A b\"".into()));
 }
 
 // `parse_condition` loops until a keyword, `)` or `;`, word between conditions or not.
@@ -315,28 +224,16 @@ fn conditions_need_no_connector() {
 #[test]
 fn having_does_not_end_conditions() {
     assert!(parse("select name from singer where age = 1 having age = 2", &schema()).is_err());
-    assert_eq!(
-        tree("select name from singer group by name having age = 2")
-            .having
-            .0
-            .len(),
-        1
-    );
+    assert_eq!(tree("select name from singer group by name having age = 2").having.0.len(), 1);
 }
 
 // WHERE_OPS starts with `not` and ends with `is` and `exists`.
 #[test]
 fn some_words_are_comparisons_by_accident() {
     let comparison = |sql: &str| conditions(&tree(sql).filter)[0].comparison;
-    assert_eq!(
-        comparison("select name from singer where age not not 1"),
-        Comparison::Not
-    );
+    assert_eq!(comparison("select name from singer where age not not 1"), Comparison::Not);
     assert_eq!(comparison("select name from singer where age is 1"), Comparison::Is);
-    assert_eq!(
-        comparison("select name from singer where age exists 1"),
-        Comparison::Exists
-    );
+    assert_eq!(comparison("select name from singer where age exists 1"), Comparison::Exists);
     assert!(conditions(&tree("select name from singer where age not = 1").filter)[0].negated);
 }
 
@@ -362,47 +259,19 @@ fn arithmetic_joins_two_columns_and_no_more() {
 #[test]
 fn an_aggregate_in_two_parentheses_closes_one_too_few() {
     assert!(parse("select name from singer order by ( ( count ( age ) )", &schema()).is_ok());
-    assert!(
-        parse(
-            "select name from singer order by ( ( count ( age ) ) ) limit 1",
-            &schema()
-        )
-        .is_ok()
-    );
+    assert!(parse("select name from singer order by ( ( count ( age ) ) ) limit 1", &schema()).is_ok());
     assert_ne!(
-        parse(
-            "select name from singer order by ( ( count ( age ) ) ) limit 1",
-            &schema()
-        )
-        .unwrap()
-        .limit,
-        parse(
-            "select name from singer order by ( ( count ( age ) ) limit 1",
-            &schema()
-        )
-        .unwrap()
-        .limit,
+        parse("select name from singer order by ( ( count ( age ) ) ) limit 1", &schema()).unwrap().limit,
+        parse("select name from singer order by ( ( count ( age ) ) limit 1", &schema()).unwrap().limit,
     );
 }
 
 // `parse_order_by` has one direction for the whole list.
 #[test]
 fn the_last_direction_is_that_of_every_value() {
-    same(
-        "select name from singer order by age desc , id",
-        "select name from singer order by age , id desc",
-    );
-    same(
-        "select name from singer order by age desc , id asc",
-        "select name from singer order by age , id",
-    );
-    assert!(
-        tree("select name from singer order by")
-            .order_by
-            .unwrap()
-            .values
-            .is_empty()
-    );
+    same("select name from singer order by age desc , id", "select name from singer order by age , id desc");
+    same("select name from singer order by age desc , id asc", "select name from singer order by age , id");
+    assert!(tree("select name from singer order by").order_by.unwrap().values.is_empty());
 }
 
 #[test]
@@ -419,13 +288,7 @@ fn join_conditions_are_joined_by_and() {
     assert_eq!(query.on.0.len(), 5);
     assert_eq!(query.on.0[1], ConditionItem::And);
     // `on` at the very end has no conditions, and the `and` is written all the same.
-    assert_eq!(
-        tree("select name from singer join concert on id = 1 join singer on")
-            .on
-            .0
-            .len(),
-        2
-    );
+    assert_eq!(tree("select name from singer join concert on id = 1 join singer on").on.0.len(), 2);
 }
 
 // Measured with Python 3.11 below the module, `evaluate` and `get_sql`.
@@ -448,10 +311,7 @@ fn nesting_is_rejected_where_python_runs_out_of_frames() {
     let from = "select * from ( ";
     assert!(accepts(&nested(495, from, inner)));
     assert!(!accepts(&nested(496, from, inner)));
-    for open in [
-        "select age from singer where age in ( ",
-        "select age from singer on age in ( ",
-    ] {
+    for open in ["select age from singer where age in ( ", "select age from singer on age in ( "] {
         assert!(accepts(&nested(247, open, inner)));
         assert!(!accepts(&nested(248, open, inner)));
     }

@@ -39,6 +39,14 @@ pub enum Error {
         /// The log beside the database.
         path: PathBuf,
     },
+    /// A `tables.json` that is not what it should be.
+    #[error("`{}`: {message}", .path.display())]
+    Tables {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
     /// Golds, predictions and database names are columns of one table, and these differ in length.
     #[error("{golds} golds, {predictions} predictions and {db_ids} database names: the three lists differ in length")]
     Lengths {
@@ -91,6 +99,11 @@ impl Error {
                 "fold the log in with `sqlite3 {} 'PRAGMA wal_checkpoint(TRUNCATE)'`",
                 path.to_string_lossy().trim_end_matches("-wal")
             )),
+            Self::Tables { .. } => Some(
+                "the file is a list with `db_id`, `table_names_original`, `column_names_original` and `foreign_keys` of \
+                 every database, as Spider's `tables.json`"
+                    .to_owned(),
+            ),
             Self::Lengths { .. } => Some("give one prediction and one database name for each gold".to_owned()),
             Self::SqliteInUse => {
                 Some("call `qsql::exec::sandbox::initialize` before anything else opens a database".to_owned())

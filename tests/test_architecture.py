@@ -15,14 +15,14 @@ PACKAGE = ROOT / "python" / "qsql"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"evaluate", "report", "demo"},
+    {"evaluate", "official", "report", "demo"},
     {"results"},
     {"data"},
     {"__init__"},
     {"_core"},
 ]
-RUST_LAYERS = [["python"], ["score"], ["exec"], ["sql"], ["error"]]
-GATES = {"pyo3": "python.rs", "rayon": "score/mod.rs", "rusqlite": "exec/sandbox/"}
+RUST_LAYERS = [["python"], ["score"], ["exec", "spider"], ["sql"], ["error"]]
+GATES = {"pyo3": "python/", "rayon": "score/mod.rs", "rusqlite": "exec/sandbox/"}
 
 
 def layer(module, layers):

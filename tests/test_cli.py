@@ -33,9 +33,10 @@ def verdicts(directory):
 def test_the_official_command_line_works(evaluate):
     done = evaluate("--etype", "exec", "--keep_distinct", "--progress_bar_for_each_datapoint")
     assert done.returncode == 0
-    header, row, footer = done.stdout.splitlines()
-    assert header.split() == ["difficulty", "count", "execution", "%", "95%", "interval"]
-    assert row.split() == ["all", "48", "85.4", "72.8", "to", "92.8"]
+    header, *levels, footer = done.stdout.splitlines()
+    assert header.split() == ["difficulty", "count", "execution", "%", "95%"]
+    assert [row.split()[:2] for row in levels[:4]] == [[level, "12"] for level in ("easy", "medium", "hard", "extra")]
+    assert levels[4].split() == ["all", "48", "85.4", "72.8-92.8"]
     assert footer.endswith("threads)")
     assert done.stderr == ""
 
@@ -51,6 +52,62 @@ def test_json_output_is_the_summary_file(evaluate, tmp_path):
     assert summary["databases"] == 16
 
 
+def test_exact_match_is_reported_with_what_the_grammar_rejects(evaluate, tmp_path):
+    done = evaluate("--out", tmp_path)
+    assert "not parsed" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert summary["all"]["exact"] == pytest.approx(25 / 48)
+    assert [summary[level]["count"] for level in ("easy", "medium", "hard", "extra")] == [12] * 4
+    assert summary["all"]["rejected"] == 16
+    lines = verdicts(tmp_path)
+    assert {line["hardness"] for line in lines} == {"easy", "medium", "hard", "extra"}
+    assert all(line["exact"] is False for line in lines if line["rejected"])
+    assert lines[0]["partial"]["select"] == [1, 1, 1, 1, 1]
+
+
+def test_exact_match_alone_runs_no_query(evaluate, tmp_path):
+    assert evaluate("--etype", "match", "--out", tmp_path).returncode == 0
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["all"]["execution"], summary["executions"]) == (None, 0)
+    assert summary["all"]["exact"] == pytest.approx(25 / 48)
+
+
+def test_a_gold_that_the_grammar_rejects_is_scored_by_execution_alone(evaluate, tmp_path):
+    gold, pred = tmp_path / "gold.sql", tmp_path / "pred.sql"
+    gold.write_text("SELECT 1 + 1\tseed_bank\n", encoding="utf-8")
+    pred.write_text("SELECT 2\n", encoding="utf-8")
+    done = evaluate("--out", tmp_path / "run", gold=gold, pred=pred)
+    assert done.returncode == 0
+    assert f"warning: `{gold}` line 1: Spider's grammar rejects the gold" in done.stderr
+    (line,) = verdicts(tmp_path / "run")
+    assert (line["execution"], line["exact"], line["hardness"]) == (True, None, None)
+    assert line["gold_rejected"]
+
+
+def test_a_database_that_tables_json_lacks_is_named(evaluate, tmp_path):
+    tables = tmp_path / "tables.json"
+    tables.write_text("[]", encoding="utf-8")
+    done = evaluate("--table", tables)
+    assert done.returncode == 1
+    assert f"line 1: `{tables}`: database `seed_bank` is not listed" in done.stderr
+
+
+def test_interactions_are_scored_turn_by_turn(evaluate, tmp_path):
+    lines = [line for line in demo.GOLD.read_text(encoding="utf-8").splitlines() if line.endswith("seed_bank")][:6]
+    gold, pred = tmp_path / "gold.txt", tmp_path / "pred.txt"
+    gold.write_text("\n".join([*lines[:2], "", *lines[2:3], "", *lines[3:]]), encoding="utf-8")
+    queries = [line.split("\t")[0] for line in lines]
+    pred.write_text("\n".join([queries[0], "SELECT 1", "", queries[2], "", *queries[3:]]), encoding="utf-8")
+    done = evaluate("--out", tmp_path / "run", "--etype", "all", "--format", "official", gold=gold, pred=pred)
+    assert done.returncode == 0
+    assert done.stdout.count("joint_all") == 1
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["joint_all"]["count"], summary["joint_all"]["execution"]) == (3, pytest.approx(2 / 3))
+    assert [summary[f"turn {turn}"]["count"] for turn in (1, 2, 3, 4)] == [3, 2, 1, 0]
+    assert summary["turn 2"]["exact"] == 0.5
+
+
 def test_the_run_directory_holds_all_that_is_promised(evaluate, tmp_path):
     assert evaluate("--out", tmp_path).returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "summary.json", "verdicts.jsonl"]
@@ -60,7 +117,7 @@ def test_the_run_directory_holds_all_that_is_promised(evaluate, tmp_path):
     assert (lines[9]["state"], lines[9]["failed_on"], lines[9]["databases"]) == ("scored", "seed_bankv0.sqlite", 4)
     assert set(lines[0]) == {
         *("index", "id", "db_id", "turn", "hardness", "exact", "execution", "state", "partial", "canonical_exact"),
-        *("rejected", "databases", "failed_on", "detail"),
+        *("rejected", "gold_rejected", "databases", "failed_on", "detail"),
     }
     record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["evaluation"]
     assert record["argv"][1] == "eval"
@@ -113,7 +170,7 @@ def test_a_gold_that_fails_leaves_status_1_after_everything_is_scored(evaluate, 
         (["--pred", "absent.sql"], "cannot read `absent.sql`: No such file or directory"),
         (["--gold", "absent.sql"], "cannot read `absent.sql`: No such file or directory"),
         (["--db", "absent"], "database folder `absent` not found"),
-        (["--table", "absent.json"], "tables file `absent.json` not found"),
+        (["--table", "absent.json"], "cannot read `absent.json`: No such file or directory (os error 2)"),
         (["--timeout", "0"], "a timeout of 0 seconds is none"),
         (["--out", "/dev/null/run"], "cannot write `/dev/null/run`: Not a directory"),
     ],
@@ -158,7 +215,7 @@ def test_the_version_is_printed(run_qsql):
 def test_the_demo_shows_both_sets(run_qsql, tmp_path):
     done = run_qsql("demo", tmp_path / "demo")
     assert done.returncode == 0
-    assert [line.split()[2] for line in done.stdout.splitlines() if line.startswith("all ")] == ["85.4", "45.8"]
+    assert [line.split()[4] for line in done.stdout.splitlines() if line.startswith("all ")] == ["85.4", "45.8"]
     assert run_qsql("demo", tmp_path / "demo").returncode == 0
 
 

@@ -15,6 +15,11 @@ from qsql.data import read_examples, read_predictions
 
 SINGLE, SUITE = "execution_single", "execution_suite"
 SETS = [*(f"dev_{number}" for number in range(1, 12)), "dail_gpt4", "c3", "din_codex"]
+GOLDS = {"mutations": "mutations_gold.sql"}
+REPORTS = {
+    "interactions": "interactions_gold.txt",
+    **dict.fromkeys(["c3", "dail_gpt4", "dev_10", "goldself"], "dev_gold.sql"),
+}
 
 
 def official(spider, name):
@@ -65,6 +70,33 @@ def test_mutations_are_judged_as_the_official_tool_does(spider, suite3, keep_dis
     scorer = Scorer(suite3, keep_distinct=keep_distinct)
     ours = scorer.score(*columns(spider, "mutations", "mutations_gold.sql"))
     assert_equal(ours, expected[verdicts], set(expected["unreliable"]))
+
+
+@pytest.mark.parametrize("name", [*SETS, "mutations"])
+def test_exact_match_is_the_official_one(spider, name):
+    expected = official(spider, name)
+    scorer = Scorer(spider / "databases", spider / "tables.json")
+    ours = scorer.score(*columns(spider, name, GOLDS.get(name, "dev_gold.sql")), "match")
+    judged = [index for index in range(len(ours)) if index not in set(expected["unreliable"])]
+    assert [ours[index].hardness for index in judged] == [expected["hardness"][index] for index in judged]
+    assert [index for index in judged if ours[index].exact != bool(expected["exact"][index])] == []
+    assert [index for index in judged if ours[index].rejected is not None] == [
+        index for index in expected["unparsable"] if index not in set(expected["unreliable"])
+    ]
+    for component, rows in expected["partial"].items():
+        different = [index for index in judged if list(ours[index].partial[component]) != rows[index]]
+        assert (component, different) == (component, [])
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_official_report_is_reproduced_byte_for_byte(spider, run_qsql, name):
+    done = run_qsql(
+        *("eval", "--gold", spider / REPORTS[name], "--pred", spider / "predictions" / f"{name}.sql"),
+        *("--db", spider / "databases", "--table", spider / "tables.json", "--etype", "all", "--format", "official"),
+    )
+    theirs = (spider / "official_stdout" / f"{name}.txt").read_text(encoding="utf-8")
+    count_table = f"{'':20} {'easy':20} "
+    assert done.stdout == theirs[theirs.index(count_table) :]
 
 
 def test_golds_are_right_on_every_variant(spider):

@@ -43,7 +43,7 @@ def test_a_right_prediction_holds_on_every_variant(databases):
     assert (verdict.execution, verdict.state, verdict.databases) == (True, "scored", 3)
     assert verdict.failed_on is None
     assert verdict.detail is None
-    assert repr(verdict) == "Verdict(execution=True, state='scored')"
+    assert repr(verdict) == "Verdict(execution=True, exact=False, state='scored')"
 
 
 def test_the_first_variant_that_rejects_is_named(databases):

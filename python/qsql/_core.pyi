@@ -7,10 +7,24 @@ from typing import Literal, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["QsqlError", "Scorer", "Verdict", "__version__", "score", "sqlite_compile_options", "sqlite_version"]
+__all__ = [
+    "ExactMatch",
+    "QsqlError",
+    "Schema",
+    "Scorer",
+    "Verdict",
+    "__version__",
+    "exact_match",
+    "hardness",
+    "score",
+    "sqlite_compile_options",
+    "sqlite_version",
+]
 
 __version__: str
 
+_Etype: TypeAlias = Literal["all", "exec", "match"]
+_Hardness: TypeAlias = Literal["easy", "medium", "hard", "extra"]
 _State: TypeAlias = Literal["scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing"]
 
 class QsqlError(Exception):
@@ -26,7 +40,10 @@ class Verdict:
 
     @property
     def execution(self) -> bool | None:
-        """Whether it means the same as its gold on every database of the suite; None if that cannot be told."""
+        """Whether it means the same as its gold on every database of the suite.
+
+        None if that cannot be told or was not asked for.
+        """
     @property
     def state(self) -> _State:
         """How the execution went; anything but "scored" and "gold_error" makes `execution` False."""
@@ -39,6 +56,24 @@ class Verdict:
     @property
     def detail(self) -> str | None:
         """What happened there, for people to read."""
+    @property
+    def exact(self) -> bool | None:
+        """Whether it is an exact match of its gold; None if that cannot be told or was not asked for."""
+    @property
+    def hardness(self) -> _Hardness | None:
+        """Difficulty of the gold; None if Spider's grammar rejects it."""
+    @property
+    def partial(self) -> dict[str, list[int]] | None:
+        """The ten partial scores, along with `exact`.
+
+        Component -> [accuracy, recall, F1, total of the gold, total of the prediction], the first three 0 or 1.
+        """
+    @property
+    def rejected(self) -> str | None:
+        """Why Spider's grammar rejects the prediction, which makes `exact` False."""
+    @property
+    def gold_rejected(self) -> str | None:
+        """Why Spider's grammar rejects the gold, which makes `exact` None."""
 
 @final
 class Scorer:
@@ -49,6 +84,8 @@ class Scorer:
 
     Args:
         database_dir: Holds `<db_id>/<db_id>.sqlite` and any variants of it beside that file; all of them are the suite.
+        tables: Spider's `tables.json`, for the foreign keys of exact match; without it they are those that the
+            databases declare.
         keep_distinct: Keep DISTINCT, which the official protocol removes from gold and prediction.
         credit_empty: Count a prediction right that returns nothing where its gold returns nothing on any database, as
             the official protocol does. Turn it off for rewards: else the empty result is the one that is easy to guess.
@@ -64,6 +101,7 @@ class Scorer:
     def __new__(
         cls,
         database_dir: str | PathLike[str],
+        tables: str | PathLike[str] | None = None,
         *,
         keep_distinct: bool = False,
         credit_empty: bool = True,
@@ -89,15 +127,17 @@ class Scorer:
         golds: Sequence[str],
         predictions: Sequence[str | None],
         db_ids: Sequence[str],
+        etype: _Etype = "all",
         *,
         progress: Callable[[int, int], object] | None = None,
     ) -> list[Verdict]:
-        """Judge predictions by test-suite execution accuracy, as the official Spider tool defines it.
+        """Judge predictions by exact match and test-suite execution accuracy, as the official Spider tool defines them.
 
         Args:
             golds: The queries that are right.
             predictions: One for each gold; None where the model gave none.
             db_ids: The database of each gold.
+            etype: What to judge by: "exec", "match" or both.
             progress: Called about ten times a second with how many pairs of prediction and database are settled, and of
                 how many.
 
@@ -105,7 +145,7 @@ class Scorer:
             One verdict for each gold, in the same order.
 
         Raises:
-            QsqlError: If a database is missing or the three lists differ in length.
+            QsqlError: If a database is missing there or in `tables`, or the three lists differ in length.
             KeyboardInterrupt: Soon after Ctrl-C.
         """
     def execution(
@@ -120,6 +160,75 @@ class Scorer:
             QsqlError: As `score` does, and if a gold fails, since its items are neither right nor wrong.
             KeyboardInterrupt: Soon after Ctrl-C.
         """
+
+@final
+class Schema:
+    """Tables, columns and foreign keys of a database, as exact match needs them.
+
+    Args:
+        tables: Names of the columns of each table.
+        foreign_keys: Pairs of columns, each written "table.column".
+
+    Raises:
+        QsqlError: If a foreign key names no column.
+    """
+
+    def __new__(cls, tables: dict[str, list[str]], foreign_keys: Sequence[tuple[str, str]] = ...) -> Schema: ...
+    @staticmethod
+    def read(
+        database: str | PathLike[str], tables: str | PathLike[str] | None = None, db_id: str | None = None
+    ) -> Schema:
+        """Read the schema of a `.sqlite` file.
+
+        Args:
+            database: The file.
+            tables: Spider's `tables.json`, for foreign keys; without it they are those that the database declares.
+            db_id: Name of the database in there, by default that of the file.
+
+        Raises:
+            QsqlError: If a file cannot be read, or the database is not listed.
+        """
+
+@final
+class ExactMatch:
+    """How a prediction compares with its gold by Spider's exact match."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether it matches."""
+    @property
+    def partial(self) -> dict[str, list[int]]:
+        """Component -> [accuracy, recall, F1, total of the gold, total of the prediction]."""
+    @property
+    def rejected(self) -> str | None:
+        """Why Spider's grammar rejects the prediction, which is then compared as an empty query."""
+    @property
+    def position(self) -> int | None:
+        """Index of the character at which it is rejected; None if it is not, or at its end."""
+    @property
+    def hardness(self) -> _Hardness:
+        """Difficulty of the gold."""
+
+def exact_match(gold: str, prediction: str, schema: Schema | dict[str, list[str]]) -> ExactMatch:
+    """Compare a prediction with its gold by Spider's official exact match, values aside.
+
+    Definition: taoyds/test-suite-sql-eval, `evaluation.py`. Nothing is replaced in the prediction beforehand.
+
+    Args:
+        gold: The query that is right.
+        prediction: The query to compare.
+        schema: The schema of their database, or the names of the columns of each table.
+
+    Raises:
+        QsqlError: If Spider's grammar rejects the gold.
+    """
+
+def hardness(sql: str, schema: Schema | dict[str, list[str]]) -> _Hardness:
+    """Grade a query by Spider's official difficulty.
+
+    Raises:
+        QsqlError: If Spider's grammar rejects the query.
+    """
 
 def score(
     gold: str,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="qsql",
-    help="Text-to-SQL evaluation: Spider's test-suite execution accuracy, native and safe.",
+    help="Text-to-SQL evaluation: Spider's exact match and test-suite execution accuracy.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -36,13 +36,16 @@ app = typer.Typer(
 class Metric(str, Enum):
     """What to measure."""
 
+    all = "all"
     execution = "exec"
+    match = "match"
 
 
 class Format(str, Enum):
     """How to print the summary."""
 
     rich = "rich"
+    official = "official"
     json = "json"
 
 
@@ -73,7 +76,10 @@ def evaluate_command(
     gold: Annotated[Path, typer.Option(help="Golds: sql<TAB>db_id lines, or Spider's JSON.")],
     db: Annotated[Path, typer.Option(help="Folder of <db_id>/<db_id>.sqlite, with any variants beside them.")],
     table: Annotated[Path | None, typer.Option(help="Spider's tables.json.")] = None,
-    etype: Annotated[Metric, typer.Option(help="What to measure.")] = Metric.execution,
+    etype: Annotated[
+        Metric | None,
+        typer.Option(help="What to measure; all, but exec with --format official."),
+    ] = None,
     keep_distinct: Annotated[
         bool, typer.Option("--keep_distinct", "--keep-distinct", help="Keep DISTINCT; officially it is removed.")
     ] = False,
@@ -100,11 +106,13 @@ def evaluate_command(
     max_memory: Annotated[int, typer.Option(min=1, metavar="MB", help="Memory for one query.")] = 128,
     format_: Annotated[Format, typer.Option("--format", help="How to print the summary.")] = Format.rich,
 ) -> None:
-    """Score predictions by test-suite execution accuracy."""
+    """Score predictions by exact match and test-suite execution accuracy."""
     from qsql.evaluate import Settings
     from qsql.results import PREDICTIONS
 
-    del etype, progress_bar_for_each_datapoint
+    del progress_bar_for_each_datapoint
+    if etype is None:
+        etype = Metric.execution if format_ is Format.official else Metric.all
     if (run_directory is None) == (pred is None):
         raise typer.BadParameter("give either a run directory or --pred")
     predictions = pred if pred is not None else Path(run_directory or "") / PREDICTIONS
@@ -113,6 +121,7 @@ def evaluate_command(
         predictions,
         db,
         table,
+        etype.value,
         keep_distinct=keep_distinct,
         credit_empty=credit_empty,
         threads=threads,
@@ -121,7 +130,7 @@ def evaluate_command(
         max_memory=max_memory << 20,
     )
     evaluation = _evaluate(settings, out if out is not None else run_directory)
-    _print(evaluation, format_)
+    _print(evaluation, format_, etype)
     if evaluation.gold_errors:
         raise typer.Exit(1)
 
@@ -142,7 +151,8 @@ def demo_command(
         command = ["qsql", "eval", "--pred", str(predictions), "--gold", str(demo.GOLD), "--db", str(databases)]
         command += ["--table", str(demo.TABLES), "--out", str(directory / name)]
         typer.echo(f"$ {shlex.join(command)}\n")
-        _print(_evaluate(Settings(demo.GOLD, predictions, databases, demo.TABLES), directory / name), Format.rich)
+        settings = Settings(demo.GOLD, predictions, databases, demo.TABLES)
+        _print(_evaluate(settings, directory / name), Format.rich, Metric.all)
         typer.echo()
 
 
@@ -162,6 +172,12 @@ def _evaluate(settings: Settings, out: Path | None) -> Evaluation:
         _note(f"warning: {len(missing)} golds have no prediction and count as wrong (ids {some})")
     if surplus:
         _note(f"warning: {surplus} predictions have no gold and are not scored")
+    for example, verdict in evaluation.items():
+        if verdict["gold_rejected"] is not None:
+            _note(
+                f"warning: `{settings.gold}` line {example.line}: Spider's grammar rejects the gold, "
+                f"{verdict['gold_rejected']}; it is scored by execution alone"
+            )
     for example, verdict in evaluation.gold_errors:
         _note(
             f"error: `{settings.gold}` line {example.line}: the gold fails on {verdict['failed_on']}: "
@@ -173,7 +189,12 @@ def _evaluate(settings: Settings, out: Path | None) -> Evaluation:
     return evaluation
 
 
-def _print(evaluation: Evaluation, format_: Format) -> None:
+def _print(evaluation: Evaluation, format_: Format, etype: Metric) -> None:
+    if format_ is Format.official:
+        from qsql.official import official_report
+
+        typer.echo(official_report(evaluation.summary, etype.value), nl=False)
+        return
     if format_ is Format.json:
         typer.echo(json.dumps(evaluation.summary, indent=2))
         return

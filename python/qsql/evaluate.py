@@ -8,15 +8,16 @@ import platform
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from qsql import results
 from qsql._core import QsqlError, Scorer, Verdict, __version__, sqlite_compile_options, sqlite_version
 from qsql.data import Example, Pairing, read_examples, read_predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+Etype = Literal["all", "exec", "match"]
 BATCH = 512
 """Examples scored per native call; a run that is stopped loses the verdicts of one at most."""
 
@@ -29,6 +30,7 @@ class Settings:
     predictions: Path
     database_dir: Path
     tables: Path | None = None
+    etype: Etype = "all"
     keep_distinct: bool = False
     credit_empty: bool = True
     threads: int | None = None
@@ -46,11 +48,14 @@ class Evaluation:
     examples: list[Example]
     pairing: Pairing
 
+    def items(self) -> Iterator[tuple[Example, dict[str, Any]]]:
+        """Go through the examples with their verdicts."""
+        return zip(self.examples, self.verdicts, strict=True)
+
     @property
     def gold_errors(self) -> list[tuple[Example, dict[str, Any]]]:
         """Examples whose gold fails, with their verdicts."""
-        pairs = zip(self.examples, self.verdicts, strict=True)
-        return [(example, verdict) for example, verdict in pairs if verdict["state"] == "gold_error"]
+        return [(example, verdict) for example, verdict in self.items() if verdict["state"] == "gold_error"]
 
 
 def evaluate(
@@ -78,6 +83,7 @@ def evaluate(
     pairing = read_predictions(settings.predictions, examples)
     scorer = Scorer(
         settings.database_dir,
+        settings.tables,
         keep_distinct=settings.keep_distinct,
         credit_empty=settings.credit_empty,
         threads=settings.threads,
@@ -85,19 +91,17 @@ def evaluate(
         max_steps=settings.max_steps,
         max_memory=settings.max_memory,
     )
-    if settings.tables is not None and not settings.tables.is_file():
-        raise QsqlError(f"tables file `{settings.tables}` not found\nhint: it is Spider's `tables.json`")
     suites = _suites(scorer, examples, settings)
     if out is None:
-        verdicts = _score(scorer, examples, pairing, [], None, progress)
-        return Evaluation(_summary(verdicts, pairing, suites, scorer, started), verdicts, examples, pairing)
+        verdicts = _score(scorer, settings.etype, examples, pairing, [], None, progress)
+        return Evaluation(_summary(verdicts, examples, pairing, suites, scorer, started), verdicts, examples, pairing)
     results.make_run_directory(out)
     record = _record(settings, argv, suites)
     finished = results.finished_verdicts(out, record["fingerprint"])
     results.write_record(out, "evaluation", record)
     with results.VerdictFile(out, finished) as file:
-        verdicts = _score(scorer, examples, pairing, finished, file, progress)
-        summary = _summary(verdicts, pairing, suites, scorer, started)
+        verdicts = _score(scorer, settings.etype, examples, pairing, finished, file, progress)
+        summary = _summary(verdicts, examples, pairing, suites, scorer, started)
         file.finish()
     results.write_json(out / results.SUMMARY, summary)
     return Evaluation(summary, verdicts, examples, pairing)
@@ -117,6 +121,7 @@ def _suites(scorer: Scorer, examples: Sequence[Example], settings: Settings) -> 
 
 def _score(
     scorer: Scorer,
+    etype: Etype,
     examples: Sequence[Example],
     pairing: Pairing,
     finished: Sequence[dict[str, Any]],
@@ -137,6 +142,7 @@ def _score(
             [example.query for example in batch],
             pairing.predictions[start : start + BATCH],
             [example.db_id for example in batch],
+            etype,
             progress=report,
         )
         lines = [
@@ -157,13 +163,14 @@ def _line(index: int, example: Example, verdict: Verdict) -> dict[str, Any]:
         "id": example.id,
         "db_id": example.db_id,
         "turn": example.turn,
-        "hardness": None,
-        "exact": None,
+        "hardness": verdict.hardness,
+        "exact": verdict.exact,
         "execution": verdict.execution,
         "state": verdict.state,
-        "partial": None,
+        "partial": verdict.partial,
         "canonical_exact": None,
-        "rejected": None,
+        "rejected": verdict.rejected,
+        "gold_rejected": verdict.gold_rejected,
         "databases": verdict.databases,
         "failed_on": verdict.failed_on,
         "detail": verdict.detail,
@@ -172,20 +179,48 @@ def _line(index: int, example: Example, verdict: Verdict) -> dict[str, Any]:
 
 def _summary(
     verdicts: Sequence[dict[str, Any]],
+    examples: Sequence[Example],
     pairing: Pairing,
     suites: dict[str, list[Path]],
     scorer: Scorer,
     started: float,
 ) -> dict[str, Any]:
+    levels = {
+        level: results.level_summary([verdict for verdict in verdicts if verdict["hardness"] == level])
+        for level in results.LEVELS
+    }
+    interactions = {}
+    if examples[-1].interaction > 0:
+        turn_names = [results.TURNS[min(example.turn, 5) - 1] for example in examples]
+        for turn in results.TURNS:
+            of_turn = [verdict for verdict, name in zip(verdicts, turn_names, strict=True) if name == turn]
+            interactions[turn] = results.level_summary(of_turn)
     return {
         "schema_version": results.SCHEMA_VERSION,
+        **levels,
         "all": results.level_summary(verdicts),
+        "joint_all": _joint(verdicts, examples) if interactions else None,
+        **interactions,
+        "gold_rejected": sum(verdict["gold_rejected"] is not None for verdict in verdicts),
         "surplus_predictions": pairing.surplus,
         "databases": sum(map(len, suites.values())),
         "executions": scorer.executions,
         "threads": scorer.threads,
         "seconds": round(time.perf_counter() - started, 3),
     }
+
+
+def _joint(verdicts: Sequence[dict[str, Any]], examples: Sequence[Example]) -> dict[str, Any]:
+    """Share of the interactions in which every turn is right; an interaction without turns is, officially."""
+    count = examples[-1].interaction + 1
+    totals: dict[str, Any] = {"count": count}
+    for metric in ("exact", "execution"):
+        right = [True] * count
+        for example, verdict in zip(examples, verdicts, strict=True):
+            right[example.interaction] &= verdict[metric] is True
+        asked = any(verdict[metric] is not None for verdict in verdicts)
+        totals[metric], totals[f"{metric}_interval"] = results.share(right if asked else [])
+    return totals
 
 
 def _record(settings: Settings, argv: Sequence[str], suites: dict[str, list[Path]]) -> dict[str, Any]:

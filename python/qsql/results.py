@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 VERDICTS, PARTIAL, SUMMARY, RUN = "verdicts.jsonl", "verdicts.jsonl.partial", "summary.json", "run.json"
 PREDICTIONS = "predictions.jsonl"
+LEVELS = ("easy", "medium", "hard", "extra")
+TURNS = ("turn 1", "turn 2", "turn 3", "turn 4", "turn > 4")
+COMPONENTS = (
+    *("select", "select(no AGG)", "where", "where(no OP)", "group(no Having)"),
+    *("group", "order", "and/or", "IUEN", "keywords"),
+)
 STATES = ("scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing")
 
 
@@ -37,17 +43,48 @@ def wilson_interval(correct: int, count: int) -> tuple[float, float] | None:
     return (max(0.0, centre - half), min(1.0, centre + half))
 
 
+def share(values: Iterable[bool | None]) -> tuple[float | None, tuple[float, float] | None]:
+    """Share of what is true, with its confidence interval; what is None counts neither way."""
+    known = [value for value in values if value is not None]
+    correct = sum(known)
+    return (correct / len(known) if known else None), wilson_interval(correct, len(known))
+
+
 def level_summary(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Totals of some verdicts. Those that could not be scored are in `count` but in no share."""
-    scorable = [verdict["execution"] for verdict in verdicts if verdict["execution"] is not None]
+    exact, exact_interval = share(verdict["exact"] for verdict in verdicts)
+    execution, execution_interval = share(verdict["execution"] for verdict in verdicts)
     states = Counter(verdict["state"] for verdict in verdicts)
     return {
         "count": len(verdicts),
-        "exact": None,
-        "execution": sum(scorable) / len(scorable) if scorable else None,
-        "execution_interval": wilson_interval(sum(scorable), len(scorable)),
+        "exact": exact,
+        "exact_interval": exact_interval,
+        "execution": execution,
+        "execution_interval": execution_interval,
+        "partial": partial_summary([verdict["partial"] for verdict in verdicts if verdict["partial"] is not None]),
         "states": {state: states[state] for state in STATES},
+        "rejected": sum(verdict["rejected"] is not None for verdict in verdicts),
     }
+
+
+def partial_summary(partials: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, dict[str, float]] | None:
+    """Average partial scores as the official tool does (`evaluate` in its `evaluation.py`).
+
+    Accuracy counts only where the prediction has the component, recall only where the gold has it; F1 is that of the
+    two averages, and 1 where both are 0.
+    """
+    if not partials:
+        return None
+    summary = {}
+    for component in COMPONENTS:
+        rows = [partial[component] for partial in partials]
+        accuracies = [row[0] for row in rows if row[4] > 0]
+        recalls = [row[1] for row in rows if row[3] > 0]
+        accuracy = sum(accuracies) / len(accuracies) if accuracies else 0.0
+        recall = sum(recalls) / len(recalls) if recalls else 0.0
+        f1 = 2.0 * accuracy * recall / (recall + accuracy) if accuracy or recall else 1.0
+        summary[component] = {"acc": accuracy, "rec": recall, "f1": f1}
+    return summary
 
 
 def sha256(path: Path) -> str:

@@ -1,23 +1,29 @@
 //! A batch of jobs: sorted so that equal queries run once, cut into units, and put together as verdicts.
 //!
-//! A unit is some golds on one variant of a database. Units are handed out in the order of the variants, and a
+//! A unit of execution is some golds on one variant of a database. Units are handed out in the order of the variants, and a
 //! prediction that one variant rejects is never run on a later one. Still every verdict names the *first* variant that
 //! rejects it: what is known of a later variant does not keep an earlier one from being tried.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::compare::{Rejection, Runner};
-use super::{Databases, Job, Prediction, Progress, Protocol, State, Verdict, lock};
+use super::exact::{self, ExactVerdict};
+use super::{Databases, Job, Metrics, Prediction, Progress, Protocol, State, Verdict, lock};
 use crate::error::{Error, Result};
 use crate::exec::sandbox::{Database, Failure, Limits};
 use crate::exec::suite::Suite;
 use crate::sql::rewrite;
 
-/// The distinct golds of a batch, with the distinct predictions for each.
+/// The jobs of a batch, and the distinct golds of those to be executed, with the distinct predictions for each.
 pub(super) struct Batch<'a> {
+    jobs: &'a [Job<'a>],
+    metrics: Metrics,
+    /// What exact match says of each job.
+    exact: Vec<OnceLock<ExactVerdict>>,
     golds: Vec<Gold<'a>>,
     /// Where the prediction of each job is: gold and candidate. `None` for a job without a query.
     places: Vec<Option<(usize, usize)>>,
@@ -48,11 +54,16 @@ struct Candidate {
     rejection: Mutex<Option<(usize, Rejection)>>,
 }
 
-/// Some golds on one variant of their database.
-pub(super) struct Unit {
-    variant: usize,
-    golds: Arc<[usize]>,
+/// A piece of work for one thread.
+pub(super) enum Unit {
+    /// Exact match of some jobs.
+    Match(Range<usize>),
+    /// Some golds on one variant of their database.
+    Execute { variant: usize, golds: Arc<[usize]> },
 }
+
+/// Jobs of a unit of exact match, each of some microseconds.
+const UNIT_JOBS: usize = 64;
 
 /// Golds of a unit: enough to pay for opening the database, few enough to leave work for other threads.
 const UNIT_GOLDS: usize = 32;
@@ -65,12 +76,15 @@ fn executed_text(sql: &str, protocol: Protocol) -> String {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn plan(jobs: &[Job<'a>], protocol: Protocol) -> Self {
+    pub(super) fn plan(jobs: &'a [Job<'a>], metrics: Metrics, protocol: Protocol) -> Self {
         let mut golds: Vec<Gold<'a>> = Vec::new();
         let mut gold_index: HashMap<(*const Suite, String), usize> = HashMap::new();
         let mut candidate_index: HashMap<(usize, String), usize> = HashMap::new();
         let mut place = |(index, job): (usize, &Job<'a>)| {
             let Prediction::Sql(prediction) = job.prediction else { return None };
+            if !metrics.execution {
+                return None;
+            }
             let prediction = executed_text(&rewrite::replace_placeholders(prediction), protocol);
             let text = executed_text(job.gold, protocol);
             let gold = *gold_index.entry((Arc::as_ptr(job.suite), text)).or_insert_with_key(|(_, text)| {
@@ -99,7 +113,8 @@ impl<'a> Batch<'a> {
             Some((gold, candidate))
         };
         let places = jobs.iter().enumerate().map(&mut place).collect();
-        Self { golds, places, protocol, defect: Mutex::new(None) }
+        let exact = jobs.iter().map(|_| OnceLock::new()).collect();
+        Self { jobs, metrics, exact, golds, places, protocol, defect: Mutex::new(None) }
     }
 
     /// How many pairs of prediction and database there are to settle.
@@ -108,8 +123,10 @@ impl<'a> Batch<'a> {
         self.golds.iter().map(|gold| jobs(gold) * gold.suite.files().len() as u64).sum()
     }
 
-    /// The work, first variants first.
+    /// The work: exact match, then the first variants, then later ones.
     pub(super) fn units(&self) -> Vec<Unit> {
+        let starts = (0..self.jobs.len()).step_by(UNIT_JOBS);
+        let matches = starts.map(|start| Unit::Match(start..(start + UNIT_JOBS).min(self.jobs.len())));
         let mut by_suite: HashMap<*const Suite, usize> = HashMap::new();
         let mut suites: Vec<(&Suite, Vec<usize>)> = Vec::new();
         for (index, gold) in self.golds.iter().enumerate() {
@@ -124,74 +141,99 @@ impl<'a> Batch<'a> {
             .flat_map(|(suite, golds)| golds.chunks(UNIT_GOLDS).map(|chunk| (*suite, Arc::from(chunk))))
             .collect();
         let most = chunks.iter().map(|(suite, _)| suite.files().len()).max().unwrap_or(0);
-        (0..most)
-            .flat_map(|variant| {
-                let on_it = chunks.iter().filter(move |(suite, _)| variant < suite.files().len());
-                on_it.map(move |(_, golds)| Unit { variant, golds: Arc::clone(golds) })
-            })
-            .collect()
+        let executions = (0..most).flat_map(|variant| {
+            let on_it = chunks.iter().filter(move |(suite, _)| variant < suite.files().len());
+            on_it.map(move |(_, golds)| Unit::Execute { variant, golds: Arc::clone(golds) })
+        });
+        matches.chain(executions).collect()
     }
 
-    /// Does a unit. What it finds is kept with the candidates.
+    /// Does a unit. What it finds is kept here.
     pub(super) fn work(&self, unit: &Unit, databases: &Databases, cancel: &Arc<AtomicBool>, progress: &Progress) {
-        let suite = self.golds[unit.golds[0]].suite;
-        let done = AtomicUsize::new(0);
-        let run = AssertUnwindSafe(|| {
-            let opened = databases.with(&suite.files()[unit.variant], cancel, |database| {
-                for &gold in &*unit.golds {
-                    if cancel.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    self.golds[gold].compare(unit.variant, database, &self.protocol.limits, progress);
-                    done.fetch_add(1, Ordering::Relaxed);
+        // The job that is being worked on, to be named should it panic.
+        let current = AtomicUsize::new(0);
+        let run = AssertUnwindSafe(|| match unit {
+            Unit::Match(jobs) => {
+                for index in jobs.clone() {
+                    current.store(index, Ordering::Relaxed);
+                    let found = exact::judge(&self.jobs[index], self.metrics.exact);
+                    self.exact[index].get_or_init(|| found);
                 }
-            });
-            if let Err(failure) = opened {
-                unit.golds.iter().for_each(|&gold| self.golds[gold].fail(unit.variant, &failure));
+            }
+            Unit::Execute { variant, golds } => {
+                let file = &self.golds[golds[0]].suite.files()[*variant];
+                let opened = databases.with(file, cancel, |database| {
+                    for gold in golds.iter().map(|&gold| &self.golds[gold]) {
+                        if cancel.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        current.store(gold.candidates[0].job, Ordering::Relaxed);
+                        gold.compare(*variant, database, &self.protocol.limits, progress);
+                    }
+                });
+                if let Err(failure) = opened {
+                    for &gold in &**golds {
+                        self.golds[gold].fail(*variant, &failure);
+                    }
+                }
             }
         });
         if let Err(panic) = catch_unwind(run) {
-            let gold = &self.golds[unit.golds[done.load(Ordering::Relaxed).min(unit.golds.len() - 1)]];
             let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            let index = gold.candidates.first().map_or(0, |candidate| candidate.job);
-            lock(&self.defect).get_or_insert(Error::Internal { index, db_id: suite.name(0), message });
+            let index = current.load(Ordering::Relaxed);
+            let db_id = self.jobs[index].suite.name(0);
+            lock(&self.defect).get_or_insert(Error::Internal { index, db_id, message });
         }
     }
 
     /// The verdicts, when all units are done.
-    pub(super) fn verdicts(self, jobs: &[Job<'_>]) -> Result<Vec<Verdict>> {
+    pub(super) fn verdicts(self) -> Result<Vec<Verdict>> {
         if let Some(defect) = lock(&self.defect).take() {
             return Err(defect);
         }
-        let verdict = |(place, job): (&Option<(usize, usize)>, &Job<'_>)| {
-            let databases = job.suite.files().len();
-            let Some((gold, candidate)) = *place else {
-                let (state, detail) = match job.prediction {
-                    Prediction::Missing => (State::Missing, "no prediction"),
-                    _ => (State::SqlError, "the prediction is not valid UTF-8"),
-                };
-                let detail = Some(detail.to_owned());
-                return Verdict { execution: Some(false), state, databases, failed_on: None, detail };
-            };
-            match &*lock(&self.golds[gold].candidates[candidate].rejection) {
-                None if !self.protocol.credit_empty && !self.golds[gold].returned.load(Ordering::Relaxed) => {
-                    let detail = Some("the gold returns nothing on any database, which earns no credit".to_owned());
-                    Verdict { execution: Some(false), state: State::Scored, databases, failed_on: None, detail }
-                }
-                None => {
-                    Verdict { execution: Some(true), state: State::Scored, databases, failed_on: None, detail: None }
-                }
-                Some((variant, rejection)) => Verdict {
-                    execution: (rejection.state != State::GoldError).then_some(false),
-                    state: rejection.state,
-                    databases,
-                    failed_on: Some(job.suite.name(*variant)),
-                    detail: Some(rejection.detail.clone()),
-                },
-            }
+        let verdicts = self.jobs.iter().zip(&self.places).zip(&self.exact).map(|((job, place), exact)| Verdict {
+            databases: job.suite.files().len(),
+            exact: exact.get().cloned().unwrap_or_default(),
+            ..self.execution(job, *place)
+        });
+        Ok(verdicts.collect())
+    }
+
+    /// The part of a verdict that is about execution.
+    fn execution(&self, job: &Job<'_>, place: Option<(usize, usize)>) -> Verdict {
+        let scored = Verdict {
+            execution: Some(true),
+            state: State::Scored,
+            databases: 0,
+            failed_on: None,
+            detail: None,
+            exact: ExactVerdict::default(),
         };
-        Ok(self.places.iter().zip(jobs).map(verdict).collect())
+        let wrong = |state, detail: &str| Verdict {
+            execution: self.metrics.execution.then_some(false),
+            state,
+            detail: Some(detail.to_owned()),
+            ..scored.clone()
+        };
+        let Some((gold, candidate)) = place else {
+            return match job.prediction {
+                Prediction::Missing => wrong(State::Missing, "no prediction"),
+                Prediction::Undecodable => wrong(State::SqlError, "the prediction is not valid UTF-8"),
+                Prediction::Sql(_) => Verdict { execution: None, ..scored },
+            };
+        };
+        match &*lock(&self.golds[gold].candidates[candidate].rejection) {
+            None if !self.protocol.credit_empty && !self.golds[gold].returned.load(Ordering::Relaxed) => {
+                wrong(State::Scored, "the gold returns nothing on any database, which earns no credit")
+            }
+            None => scored,
+            Some((variant, rejection)) => Verdict {
+                execution: (rejection.state != State::GoldError).then_some(false),
+                failed_on: Some(job.suite.name(*variant)),
+                ..wrong(rejection.state, &rejection.detail)
+            },
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod batch;
 mod compare;
+mod exact;
+mod schema;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -13,6 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::{Error, Result};
 use crate::exec::sandbox::{self, Database, Failure, Limits};
 use crate::exec::suite::Suite;
+use crate::spider::Schema;
+
+pub use exact::ExactVerdict;
+pub use schema::read_schema;
 
 /// How a prediction is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +47,17 @@ pub struct Job<'a> {
     pub prediction: Prediction<'a>,
     /// The databases to run both on.
     pub suite: &'a Arc<Suite>,
+    /// The schema of the first of them; `None` if it cannot be read.
+    pub schema: Option<&'a Schema>,
+}
+
+/// What to find out about jobs. How hard their golds are is always found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Whether the prediction means the same as the gold.
+    pub execution: bool,
+    /// Whether it is an exact match.
+    pub exact: bool,
 }
 
 /// What a model gave for a question.
@@ -92,7 +109,7 @@ impl State {
 /// What came of one job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whether the prediction means the same as the gold; `None` if that cannot be told.
+    /// Whether the prediction means the same as the gold; `None` if that cannot be told or was not asked for.
     pub execution: Option<bool>,
     /// How the execution went.
     pub state: State,
@@ -102,6 +119,8 @@ pub struct Verdict {
     pub failed_on: Option<String>,
     /// What happened there.
     pub detail: Option<String>,
+    /// Exact match and hardness.
+    pub exact: ExactVerdict,
 }
 
 /// How far a batch is, to be read while it runs.
@@ -140,9 +159,15 @@ impl Scorer {
     /// Judges all jobs. Verdicts come in the order of the jobs.
     ///
     /// Stops with [`Error::Interrupted`] soon after `cancel` is set by another thread.
-    pub fn score(&self, jobs: &[Job<'_>], cancel: &Arc<AtomicBool>, progress: &Progress) -> Result<Vec<Verdict>> {
+    pub fn score(
+        &self,
+        jobs: &[Job<'_>],
+        metrics: Metrics,
+        cancel: &Arc<AtomicBool>,
+        progress: &Progress,
+    ) -> Result<Vec<Verdict>> {
         sandbox::initialize()?;
-        let batch = batch::Batch::plan(jobs, self.protocol);
+        let batch = batch::Batch::plan(jobs, metrics, self.protocol);
         progress.total.store(batch.pairs(), Ordering::Relaxed);
         let workers = self.workers()?;
         let units = batch.units();
@@ -162,7 +187,7 @@ impl Scorer {
         if cancel.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        batch.verdicts(jobs)
+        batch.verdicts()
     }
 
     /// The threads and open databases of this process. After a fork they are made anew: threads do not survive it, and

@@ -6,6 +6,7 @@
 //!
 //! * [`words`] cuts SQL text into words;
 //! * [`schema`] names the tables and columns and folds foreign keys;
+//! * [`tables`] reads them from `tables.json`;
 //! * [`query`] is the tree;
 //! * [`parse`](mod@parse) reads words into the tree, or says why it cannot: a [`Rejection`];
 //! * [`exact`] compares two trees;
@@ -38,6 +39,7 @@ mod rebuild;
 mod rejection;
 pub mod schema;
 mod sentences;
+pub mod tables;
 mod treebank;
 pub mod words;
 
@@ -47,3 +49,4 @@ pub use parse::parse;
 pub use query::Query;
 pub use rejection::{Reason, Rejection};
 pub use schema::Schema;
+pub use tables::Tables;

@@ -25,8 +25,10 @@ mod authorizer;
 mod clock;
 mod functions;
 mod memory;
+mod schema;
 
 use self::clock::Moment;
+pub use self::schema::DatabaseSchema;
 use super::denotation::Value;
 use crate::error::Error;
 
@@ -91,6 +93,19 @@ pub enum Failure {
     Cancelled,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Sql(message)
+            | Self::Timeout(message)
+            | Self::TooLarge(message)
+            | Self::Forbidden(message)
+            | Self::Database(message) => message,
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
 /// Version of the SQLite inside.
 #[must_use]
 pub fn sqlite_version() -> &'static str {
@@ -130,6 +145,16 @@ enum Stopped {
     Cancelled,
     Deadline,
     Steps,
+}
+
+impl Watch {
+    /// A query begins.
+    fn begin(&self, limits: &Limits) {
+        self.deadline.set(Moment::now().after(limits.timeout));
+        self.ticks.set(limits.steps / u64::from(STEPS_PER_TICK.unsigned_abs()));
+        self.stopped.set(None);
+        self.refused.set(None);
+    }
 }
 
 /// An open database.
@@ -207,14 +232,17 @@ impl Database {
         self.watch.cancel = cancel;
     }
 
+    /// The tables of the database.
+    pub fn schema(&mut self) -> Result<DatabaseSchema, Failure> {
+        self.watch.begin(&Limits::default());
+        schema::read(&self.connection).map_err(|error| Failure::Database(error.to_string()))
+    }
+
     /// Runs one statement and hands its result to `reader`, until that breaks off.
     ///
     /// Text without a statement, such as a comment, has no columns and no rows.
     pub fn query(&mut self, text: &str, limits: &Limits, reader: &mut impl Reader) -> Result<(), Failure> {
-        self.watch.deadline.set(Moment::now().after(limits.timeout));
-        self.watch.ticks.set(limits.steps / u64::from(STEPS_PER_TICK.unsigned_abs()));
-        self.watch.stopped.set(None);
-        self.watch.refused.set(None);
+        self.watch.begin(limits);
         memory::limited(limits.memory, || self.run(text, reader))
     }
 

@@ -1,0 +1,95 @@
+//! The bindings, `qsql._core`: arguments in, verdicts out, errors mapped. The only folder that names pyo3.
+//!
+//! A call hands over whole columns and comes back with all verdicts. In between the work runs on other threads with the
+//! GIL released, while the calling thread looks for Ctrl-C and reports progress.
+
+#![expect(clippy::needless_pass_by_value, reason = "arguments from Python arrive by value")]
+
+mod scorer;
+mod spider;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::prelude::*;
+
+use crate::error::Error;
+use crate::score::Progress;
+
+pyo3::create_exception!(_core, QsqlError, pyo3::exceptions::PyException);
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        match (error.hint(), error) {
+            (_, Error::Interrupted) => PyKeyboardInterrupt::new_err(()),
+            (Some(hint), error) => QsqlError::new_err(format!("{error}\nhint: {hint}")),
+            (None, error) => QsqlError::new_err(error.to_string()),
+        }
+    }
+}
+
+/// How often the calling thread looks for Ctrl-C and reports progress.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs `work` on another thread with the GIL released; meanwhile looks for signals and reports progress here.
+fn interruptible<T: Send>(
+    py: Python<'_>,
+    counters: &Progress,
+    report: Option<&Bound<'_, PyAny>>,
+    work: impl FnOnce(&Arc<AtomicBool>) -> Result<T, Error> + Send,
+) -> PyResult<T> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let receiver = Mutex::new(receiver);
+    let (work_cancel, report) = (Arc::clone(&cancel), report.map(|callable| callable.clone().unbind()));
+    let interrupt = Mutex::new(None);
+    let result = py.detach(|| {
+        std::thread::scope(|scope| {
+            scope.spawn(move || sender.send(work(&work_cancel)));
+            let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
+            loop {
+                match receiver.recv_timeout(LOOK) {
+                    Ok(result) => return Some(result),
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                    Err(RecvTimeoutError::Timeout) => {}
+                }
+                let (done, total) = (counters.done.load(Ordering::Relaxed), counters.total.load(Ordering::Relaxed));
+                let look = Python::attach(|py| {
+                    py.check_signals()?;
+                    report.as_ref().map_or(Ok(()), |callable| callable.call1(py, (done, total)).map(drop))
+                });
+                if let Err(error) = look {
+                    interrupt.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    cancel.store(true, Ordering::Relaxed);
+                }
+            }
+        })
+    });
+    if let Some(error) = interrupt.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let result =
+        result.ok_or_else(|| QsqlError::new_err("internal error: the scoring thread ended without a result"))?;
+    Ok(result?)
+}
+
+/// The native half of qsql.
+#[pymodule(gil_used = false)]
+mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::QsqlError;
+    #[pymodule_export]
+    use super::scorer::{Scorer, Verdict, score_one, sqlite_compile_options, sqlite_version};
+    #[pymodule_export]
+    use super::spider::{ExactMatch, Schema, exact_match, hardness};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,361 @@
+//! `Scorer`, `Verdict` and `score`.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyBytes, PyDict, PyString};
+
+use super::spider::partial_scores;
+use super::{QsqlError, interruptible};
+use crate::error::Error;
+use crate::exec::sandbox::{self, Limits};
+use crate::exec::suite::Suite;
+use crate::score::{self, Job, Metrics, Prediction, Progress, Protocol, read_schema};
+use crate::spider::{Schema, Tables};
+
+/// What came of one prediction.
+///
+/// execution: whether it means the same as its gold on every database of the suite; None if that cannot be told or was
+///     not asked for.
+/// exact: whether it is an exact match of its gold; None likewise.
+/// hardness: of the gold: "easy", "medium", "hard" or "extra"; None if Spider's grammar rejects it.
+/// partial: component -> [accuracy, recall, F1, total of the gold, total of the prediction], along with exact.
+/// rejected: why Spider's grammar rejects the prediction, which makes exact False; else None.
+/// gold_rejected: why it rejects the gold, which makes exact None; else None.
+/// state: how the execution went: "scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing".
+/// databases: how many databases the suite has.
+/// failed_on: file name of the first database that rejects the prediction, or on which the gold fails; else None.
+/// detail: what happened there, for people to read; else None.
+#[expect(clippy::doc_markdown, reason = "Python's docstring")]
+#[pyclass(frozen, module = "qsql")]
+pub(super) struct Verdict(score::Verdict);
+
+#[pymethods]
+impl Verdict {
+    #[getter]
+    fn execution(&self) -> Option<bool> {
+        self.0.execution
+    }
+
+    #[getter]
+    fn state(&self) -> &'static str {
+        self.0.state.name()
+    }
+
+    #[getter]
+    fn databases(&self) -> usize {
+        self.0.databases
+    }
+
+    #[getter]
+    fn failed_on(&self) -> Option<&str> {
+        self.0.failed_on.as_deref()
+    }
+
+    #[getter]
+    fn detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
+    #[getter]
+    fn exact(&self) -> Option<bool> {
+        self.0.exact.exact
+    }
+
+    #[getter]
+    fn hardness(&self) -> Option<&'static str> {
+        self.0.exact.hardness.map(crate::spider::Hardness::name)
+    }
+
+    #[getter]
+    fn partial<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        self.0.exact.partial.as_ref().map(|partial| partial_scores(py, partial)).transpose()
+    }
+
+    #[getter]
+    fn rejected(&self) -> Option<&str> {
+        self.0.exact.rejected.as_deref()
+    }
+
+    #[getter]
+    fn gold_rejected(&self) -> Option<&str> {
+        self.0.exact.gold_rejected.as_deref()
+    }
+
+    fn __repr__(&self) -> String {
+        let shown = |value: Option<bool>| match value {
+            None => "None",
+            Some(true) => "True",
+            Some(false) => "False",
+        };
+        let (execution, exact) = (shown(self.0.execution), shown(self.0.exact.exact));
+        let mut text = format!("Verdict(execution={execution}, exact={exact}, state='{}'", self.0.state.name());
+        if let Some(failed_on) = &self.0.failed_on {
+            text.push_str(&format!(", failed_on={failed_on:?}"));
+        }
+        if let Some(detail) = &self.0.detail {
+            text.push_str(&format!(", detail={detail:?}"));
+        }
+        text + ")"
+    }
+}
+
+/// Scores batches of predictions on a folder of databases, on several threads.
+///
+/// Threads and open databases are kept between calls, so make one scorer and use it for everything. It may be shared by
+/// threads, and survives a fork.
+///
+/// database_dir: holds `<db_id>/<db_id>.sqlite` and any variants of it beside that file; all of them are the suite.
+/// tables: Spider's `tables.json`, for the foreign keys of exact match; without it they are those that the databases
+///     declare.
+/// keep_distinct: keep DISTINCT, which the official protocol removes from gold and prediction.
+/// credit_empty: count a prediction right that returns nothing where its gold returns nothing on any database, as the
+///     official protocol does. Turn it off for rewards: else the empty result is the one that is easy to guess.
+/// threads: how many; by default as many as the machine has cores.
+/// timeout: seconds for one query on one database.
+/// max_steps: SQLite instructions for one query on one database; unlike time, the same on every machine.
+/// max_memory: bytes of memory for one query on one database.
+#[expect(clippy::doc_markdown, reason = "Python's docstring")]
+#[pyclass(frozen, module = "qsql")]
+pub(super) struct Scorer {
+    database_dir: PathBuf,
+    inner: score::Scorer,
+    tables: Option<Tables>,
+    databases: Mutex<HashMap<String, Arc<Target>>>,
+    executions: AtomicU64,
+}
+
+/// What jobs of one database share.
+struct Target {
+    suite: Arc<Suite>,
+    schema: Option<Schema>,
+}
+
+impl Target {
+    /// A database that cannot be read has no schema; that it cannot be read shows in the verdicts.
+    fn read(suite: Suite, tables: Option<(&Tables, &str)>) -> Result<Self, Error> {
+        let schema = read_schema(&suite.files()[0], tables)?.ok();
+        Ok(Self { suite: Arc::new(suite), schema })
+    }
+}
+
+/// The metrics that an `etype` of the official tool asks for.
+fn metrics(etype: &str) -> PyResult<Metrics> {
+    match etype {
+        "all" => Ok(Metrics { execution: true, exact: true }),
+        "exec" => Ok(Metrics { execution: true, exact: false }),
+        "match" => Ok(Metrics { execution: false, exact: true }),
+        other => Err(QsqlError::new_err(format!(
+            "`{other}` is not something to measure\nhint: etype is \"all\", \"exec\" or \"match\""
+        ))),
+    }
+}
+
+/// Predictions as they come from Python. Text that is not UTF-8 arrives with lone surrogates, and cannot be borrowed.
+struct Predictions(Vec<Option<Option<PyBackedStr>>>);
+
+impl Predictions {
+    fn take(predictions: &[Option<Bound<'_, PyString>>]) -> Self {
+        let take = |text: &Bound<'_, PyString>| PyBackedStr::try_from(text.clone()).ok();
+        Self(predictions.iter().map(|prediction| prediction.as_ref().map(take)).collect())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Prediction<'_>> {
+        self.0.iter().map(|prediction| match prediction {
+            None => Prediction::Missing,
+            Some(None) => Prediction::Undecodable,
+            Some(Some(text)) => Prediction::Sql(text),
+        })
+    }
+}
+
+#[pymethods]
+impl Scorer {
+    #[new]
+    #[pyo3(signature = (
+        database_dir, tables = None, *, keep_distinct = false, credit_empty = true, threads = None, timeout = 30.0,
+        max_steps = 1_000_000_000, max_memory = 134_217_728
+    ))]
+    fn new(
+        database_dir: PathBuf,
+        tables: Option<PathBuf>,
+        keep_distinct: bool,
+        credit_empty: bool,
+        threads: Option<usize>,
+        timeout: f64,
+        max_steps: u64,
+        max_memory: usize,
+    ) -> PyResult<Self> {
+        let limits = Limits { timeout: seconds(timeout)?, steps: max_steps, memory: max_memory };
+        let protocol = Protocol { keep_distinct, credit_empty, limits };
+        if threads == Some(0) {
+            return Err(QsqlError::new_err("0 threads can do nothing\nhint: give 1 or more, or leave it out"));
+        }
+        if !database_dir.is_dir() {
+            return Err(QsqlError::new_err(format!(
+                "database folder `{}` not found\nhint: it holds one folder per database, `<db_id>/<db_id>.sqlite`",
+                database_dir.display()
+            )));
+        }
+        let tables = tables.map(|path| Tables::read(&path)).transpose()?;
+        let inner = score::Scorer::new(protocol, threads);
+        Ok(Self { database_dir, inner, tables, databases: Mutex::default(), executions: 0.into() })
+    }
+
+    /// How many threads score.
+    #[getter]
+    fn threads(&self) -> usize {
+        self.inner.threads()
+    }
+
+    /// How many statements the finished calls have executed.
+    #[getter]
+    fn executions(&self) -> u64 {
+        self.executions.load(Ordering::Relaxed)
+    }
+
+    /// The files of the suite of a database, its main file first.
+    fn databases(&self, db_id: &str) -> PyResult<Vec<PathBuf>> {
+        Ok(self.target(db_id)?.suite.files().to_vec())
+    }
+
+    /// Judge predictions by exact match and test-suite execution accuracy, as the official Spider tool defines them.
+    ///
+    /// `etype` is "all", "exec" or "match". Takes a gold, a prediction (None where there is none) and a database name per item; returns a list of verdicts in
+    /// the same order. `progress` is called about ten times a second with how many pairs of prediction and database are
+    /// settled, and of how many. Raises `QsqlError` if a database is missing or the lists differ in length.
+    #[pyo3(signature = (golds, predictions, db_ids, etype = "all", *, progress = None))]
+    fn score(
+        &self,
+        py: Python<'_>,
+        golds: Vec<PyBackedStr>,
+        predictions: Vec<Option<Bound<'_, PyString>>>,
+        db_ids: Vec<PyBackedStr>,
+        etype: &str,
+        progress: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<Verdict>> {
+        let columns = (&*golds, &*predictions, &*db_ids);
+        let verdicts = self.run(py, columns, metrics(etype)?, progress.as_ref())?;
+        Ok(verdicts.into_iter().map(Verdict).collect())
+    }
+
+    /// Judge predictions like `score`; returns a bool array of shape (len(golds),).
+    ///
+    /// Raises `QsqlError` if a gold fails, since its items are neither right nor wrong.
+    fn execution<'py>(
+        &self,
+        py: Python<'py>,
+        golds: Vec<PyBackedStr>,
+        predictions: Vec<Option<Bound<'py, PyString>>>,
+        db_ids: Vec<PyBackedStr>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let metrics = Metrics { execution: true, exact: false };
+        let verdicts = self.run(py, (&golds, &predictions, &db_ids), metrics, None)?;
+        let mut bytes = Vec::with_capacity(verdicts.len());
+        for (index, verdict) in verdicts.iter().enumerate() {
+            let Some(execution) = verdict.execution else {
+                let detail = verdict.detail.as_deref().unwrap_or_default();
+                return Err(QsqlError::new_err(format!(
+                    "item {index} (database `{}`) cannot be scored, {detail}\nhint: mend the gold or leave the item out; \
+                     `score` returns such items with state `gold_error`",
+                    &*db_ids[index]
+                )));
+            };
+            bytes.push(u8::from(execution));
+        }
+        py.import("numpy")?.call_method1("frombuffer", (PyBytes::new(py, &bytes), "bool"))
+    }
+}
+
+impl Scorer {
+    fn target(&self, db_id: &str) -> Result<Arc<Target>, Error> {
+        let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = databases.get(db_id) {
+            return Ok(Arc::clone(target));
+        }
+        let suite = Suite::find(&self.database_dir, db_id)?;
+        let target = Arc::new(Target::read(suite, self.tables.as_ref().map(|tables| (tables, db_id)))?);
+        databases.insert(db_id.to_owned(), Arc::clone(&target));
+        Ok(target)
+    }
+
+    fn run(
+        &self,
+        py: Python<'_>,
+        (golds, predictions, db_ids): (&[PyBackedStr], &[Option<Bound<'_, PyString>>], &[PyBackedStr]),
+        metrics: Metrics,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<score::Verdict>> {
+        let lengths = (golds.len(), predictions.len(), db_ids.len());
+        if lengths.0 != lengths.1 || lengths.0 != lengths.2 {
+            return Err(Error::Lengths { golds: lengths.0, predictions: lengths.1, db_ids: lengths.2 }.into());
+        }
+        let targets = db_ids.iter().map(|db_id| self.target(db_id)).collect::<Result<Vec<_>, Error>>()?;
+        let predictions = Predictions::take(predictions);
+        let counters = Progress::default();
+        let verdicts = interruptible(py, &counters, progress, |cancel| {
+            let jobs: Vec<Job<'_>> = golds
+                .iter()
+                .zip(predictions.iter())
+                .zip(&targets)
+                .map(|((gold, prediction), target)| Job {
+                    gold,
+                    prediction,
+                    suite: &target.suite,
+                    schema: target.schema.as_ref(),
+                })
+                .collect();
+            self.inner.score(&jobs, metrics, cancel, &counters)
+        })?;
+        self.executions.fetch_add(counters.executions.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(verdicts)
+    }
+}
+
+fn seconds(timeout: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(timeout).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(|| {
+        QsqlError::new_err(format!("a timeout of {timeout} seconds is none\nhint: give a number above 0"))
+    })
+}
+
+/// Judge one prediction on one `.sqlite` file, or on all those of a folder.
+///
+/// For many predictions, a `Scorer` is faster by far: it keeps databases open and uses all cores.
+#[pyfunction(name = "score")]
+#[pyo3(signature = (gold, prediction, database, *, keep_distinct = false, timeout = 30.0))]
+pub(super) fn score_one(
+    py: Python<'_>,
+    gold: PyBackedStr,
+    prediction: Option<Bound<'_, PyString>>,
+    database: PathBuf,
+    keep_distinct: bool,
+    timeout: f64,
+) -> PyResult<Verdict> {
+    let limits = Limits { timeout: seconds(timeout)?, ..Limits::default() };
+    let scorer = score::Scorer::new(Protocol { keep_distinct, limits, ..Protocol::default() }, Some(1));
+    let target = Target::read(Suite::at(&database)?, None)?;
+    let predictions = Predictions::take(&[prediction]);
+    let (counters, metrics) = (Progress::default(), Metrics { execution: true, exact: true });
+    let mut verdicts = interruptible(py, &counters, None, |cancel| {
+        let job = |prediction| Job { gold: &gold, prediction, suite: &target.suite, schema: target.schema.as_ref() };
+        scorer.score(&predictions.iter().map(job).collect::<Vec<_>>(), metrics, cancel, &counters)
+    })?;
+    verdicts.pop().map(Verdict).ok_or_else(|| QsqlError::new_err("internal error: no verdict"))
+}
+
+/// Version of the SQLite inside.
+#[pyfunction]
+pub(super) fn sqlite_version() -> &'static str {
+    sandbox::sqlite_version()
+}
+
+/// The options that the SQLite inside was compiled with.
+#[pyfunction]
+pub(super) fn sqlite_compile_options() -> Vec<String> {
+    sandbox::compile_options()
+}

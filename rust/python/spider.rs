@@ -1,0 +1,169 @@
+//! `Schema`, `ExactMatch`, `exact_match` and `hardness`.
+
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyDict, PyString};
+
+use super::QsqlError;
+use crate::exec::suite::Suite;
+use crate::score::read_schema;
+use crate::spider::{self, Component, Partial, Tables, parse};
+
+/// Tables, columns and foreign keys of a database, as exact match needs them.
+///
+/// tables: table name -> names of its columns.
+/// foreign_keys: pairs of columns, each written "table.column".
+#[expect(clippy::doc_markdown, reason = "Python's docstring")]
+#[pyclass(frozen, module = "qsql")]
+pub(super) struct Schema(spider::Schema);
+
+#[pymethods]
+impl Schema {
+    #[new]
+    #[pyo3(signature = (tables, foreign_keys = Vec::new()))]
+    fn new(tables: &Bound<'_, PyDict>, foreign_keys: Vec<(String, String)>) -> PyResult<Self> {
+        let tables = table_list(tables)?;
+        let names: Vec<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
+        let columns: Vec<(i64, &str)> = (0..)
+            .zip(&tables)
+            .flat_map(|(table, (_, columns))| columns.iter().map(move |column| (table, column.as_str())))
+            .collect();
+        let index = |name: &str| {
+            let same = |&(table, column): &(i64, &str)| {
+                let table = usize::try_from(table).ok().and_then(|table| names.get(table));
+                table.is_some_and(|table| format!("{table}.{column}").eq_ignore_ascii_case(name))
+            };
+            columns.iter().position(same).ok_or_else(|| {
+                QsqlError::new_err(format!("no column `{name}`\nhint: a foreign key is a pair of \"table.column\""))
+            })
+        };
+        let pairs = foreign_keys.iter().map(|(from, to)| Ok((index(from)?, index(to)?)));
+        let pairs = pairs.collect::<PyResult<Vec<_>>>()?;
+        let keys = spider::schema::ForeignKeys { tables: &names, columns: &columns, pairs: &pairs };
+        let schema = spider::Schema::new(tables.iter().map(|(name, columns)| (name, columns.clone())));
+        Ok(Self(schema.with_foreign_keys(keys).map_err(|error| QsqlError::new_err(error.to_string()))?))
+    }
+
+    /// The schema of a `.sqlite` file, with the foreign keys that Spider's `tables.json` lists for `db_id`, or else those
+    /// that the database declares. `db_id` is by default the name of the file.
+    #[staticmethod]
+    #[pyo3(signature = (database, tables = None, db_id = None))]
+    fn read(database: PathBuf, tables: Option<PathBuf>, db_id: Option<String>) -> PyResult<Self> {
+        let suite = Suite::at(&database)?;
+        let file = &suite.files()[0];
+        let tables = tables.map(|path| Tables::read(&path)).transpose()?;
+        let db_id = db_id.unwrap_or_else(|| file.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+        let schema = read_schema(file, tables.as_ref().map(|tables| (tables, db_id.as_str())))?;
+        schema.map(Self).map_err(|failure| {
+            QsqlError::new_err(format!(
+                "cannot read the schema of `{}`: {failure}\nhint: it must be a SQLite database",
+                file.display()
+            ))
+        })
+    }
+}
+
+fn table_list(tables: &Bound<'_, PyDict>) -> PyResult<Vec<(String, Vec<String>)>> {
+    tables.iter().map(|(name, columns)| Ok((name.extract()?, columns.extract()?))).collect()
+}
+
+/// A schema, or table name -> names of its columns.
+#[derive(FromPyObject)]
+pub(super) enum SchemaArgument<'py> {
+    Schema(PyRef<'py, Schema>),
+    Tables(Bound<'py, PyDict>),
+}
+
+impl SchemaArgument<'_> {
+    fn with<T>(&self, use_it: impl FnOnce(&spider::Schema) -> PyResult<T>) -> PyResult<T> {
+        match self {
+            Self::Schema(schema) => use_it(&schema.0),
+            Self::Tables(tables) => use_it(&spider::Schema::new(table_list(tables)?)),
+        }
+    }
+}
+
+/// Partial scores by the official names of the components.
+pub(super) fn partial_scores<'py>(py: Python<'py>, partial: &[Partial; 10]) -> PyResult<Bound<'py, PyDict>> {
+    let scores = PyDict::new(py);
+    for (component, partial) in Component::ALL.iter().zip(partial) {
+        scores.set_item(component.name(), partial.row())?;
+    }
+    Ok(scores)
+}
+
+/// How a prediction compares with its gold by Spider's exact match.
+///
+/// exact: whether it matches.
+/// partial: component -> [accuracy, recall, F1, total of the gold, total of the prediction].
+/// rejected: why Spider's grammar rejects the prediction, which is then compared as an empty query; else None.
+/// position: index of the character at which it is rejected; None if it is not, or at its end.
+/// hardness: of the gold: "easy", "medium", "hard" or "extra".
+#[pyclass(frozen, get_all, module = "qsql")]
+pub(super) struct ExactMatch {
+    exact: bool,
+    partial: Py<PyDict>,
+    rejected: Option<String>,
+    position: Option<usize>,
+    hardness: &'static str,
+}
+
+#[pymethods]
+impl ExactMatch {
+    fn __repr__(&self) -> String {
+        let exact = if self.exact { "True" } else { "False" };
+        match &self.rejected {
+            None => format!("ExactMatch(exact={exact})"),
+            Some(rejected) => format!("ExactMatch(exact={exact}, rejected={rejected:?})"),
+        }
+    }
+}
+
+fn parse_gold(gold: &str, schema: &spider::Schema) -> PyResult<spider::Query> {
+    parse(gold, schema).map_err(|rejection| {
+        QsqlError::new_err(format!(
+            "Spider's grammar rejects the gold `{gold}`: {rejection}\n\
+             hint: write it in Spider's dialect, with spaces round operators and `AS` before aliases"
+        ))
+    })
+}
+
+/// Compare a prediction with its gold by Spider's official exact match, values aside.
+///
+/// `schema` is a `Schema`, or a dict of table name -> names of its columns. Nothing is replaced in the prediction. Raises
+/// `QsqlError` if the grammar rejects the gold.
+#[pyfunction]
+pub(super) fn exact_match(
+    py: Python<'_>,
+    gold: PyBackedStr,
+    prediction: Bound<'_, PyString>,
+    schema: SchemaArgument<'_>,
+) -> PyResult<ExactMatch> {
+    // Text with lone surrogates cannot be borrowed; the grammar has no more use for it than Python.
+    let prediction = prediction.to_string_lossy();
+    schema.with(|schema| {
+        let gold = parse_gold(&gold, schema)?;
+        let parsed = parse(&prediction, schema);
+        let found = spider::ExactMatch::compare(parsed.as_ref().ok(), &gold, schema);
+        let rejection = parsed.err();
+        let position = rejection.as_ref().and_then(|rejection| prediction.get(..rejection.offset?));
+        Ok(ExactMatch {
+            exact: found.exact,
+            partial: partial_scores(py, &found.partial)?.unbind(),
+            position: position.map(|before| before.chars().count()),
+            rejected: rejection.map(|rejection| rejection.reason.to_string()),
+            hardness: spider::hardness(&gold).name(),
+        })
+    })
+}
+
+/// Grade a query by Spider's official difficulty: "easy", "medium", "hard" or "extra".
+///
+/// `schema` is a `Schema`, or a dict of table name -> names of its columns. Raises `QsqlError` if the grammar rejects the
+/// query.
+#[pyfunction]
+pub(super) fn hardness(sql: PyBackedStr, schema: SchemaArgument<'_>) -> PyResult<&'static str> {
+    schema.with(|schema| Ok(spider::hardness(&parse_gold(&sql, schema)?).name()))
+}

@@ -1,0 +1,51 @@
+//! Exact match and hardness of jobs, as the official driver has them.
+
+use super::{Job, Prediction};
+use crate::spider::{ExactMatch, Hardness, Partial, hardness, parse};
+use crate::sql::rewrite;
+
+/// What exact match says of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExactVerdict {
+    /// How hard the gold is; `None` if the grammar rejects it.
+    pub hardness: Option<Hardness>,
+    /// Whether the prediction is an exact match; `None` if that was not asked for, or the grammar rejects the gold.
+    pub exact: Option<bool>,
+    /// The ten partial scores, along with `exact`.
+    pub partial: Option<[Partial; 10]>,
+    /// Why the grammar rejects the prediction, which is then compared as an empty query.
+    pub rejected: Option<String>,
+    /// Why the grammar rejects the gold.
+    pub gold_rejected: Option<String>,
+}
+
+/// Grades the gold of a job, and where `compared` its prediction.
+pub(super) fn judge(job: &Job<'_>, compared: bool) -> ExactVerdict {
+    let Some(schema) = job.schema else {
+        let reason = Some("the schema of the database cannot be read".to_owned());
+        return ExactVerdict { gold_rejected: reason, ..Default::default() };
+    };
+    let gold = match parse(job.gold, schema) {
+        Ok(gold) => gold,
+        Err(rejection) => return ExactVerdict { gold_rejected: Some(rejection.to_string()), ..Default::default() },
+    };
+    let hardness = Some(hardness(&gold));
+    if !compared {
+        return ExactVerdict { hardness, ..Default::default() };
+    }
+    let prediction = match job.prediction {
+        Prediction::Missing => Err("no prediction".to_owned()),
+        Prediction::Undecodable => Err("not valid UTF-8".to_owned()),
+        Prediction::Sql(sql) => {
+            parse(&rewrite::replace_placeholders(sql), schema).map_err(|rejection| rejection.to_string())
+        }
+    };
+    let found = ExactMatch::compare(prediction.as_ref().ok(), &gold, schema);
+    ExactVerdict {
+        hardness,
+        exact: Some(found.exact),
+        partial: Some(found.partial),
+        rejected: prediction.err(),
+        gold_rejected: None,
+    }
+}

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use qsql::exec::sandbox::initialize;
 use qsql::exec::suite::Suite;
-use qsql::score::{Job, Prediction, Progress, Protocol, Scorer};
+use qsql::score::{Job, Metrics, Prediction, Progress, Protocol, Scorer};
 use rusqlite::Connection;
 use serde_json::Value;
 
@@ -51,6 +51,7 @@ fn verdicts_are_as_frozen() {
     let cases = cases();
     assert!(cases.len() >= 300);
     let mut differences = Vec::new();
+    let metrics = Metrics { execution: true, exact: false };
     for keep_distinct in [false, true] {
         let cases: Vec<&Value> = cases.iter().filter(|case| case["keep_distinct"] == keep_distinct).collect();
         let jobs: Vec<Job<'_>> = cases
@@ -59,10 +60,11 @@ fn verdicts_are_as_frozen() {
                 gold: case["gold"].as_str().unwrap(),
                 prediction: Prediction::Sql(case["prediction"].as_str().unwrap()),
                 suite: &suites[case["db_id"].as_str().unwrap()],
+                schema: None,
             })
             .collect();
         let scorer = Scorer::new(Protocol { keep_distinct, ..Protocol::default() }, None);
-        let verdicts = scorer.score(&jobs, &Arc::new(AtomicBool::new(false)), &Progress::default()).unwrap();
+        let verdicts = scorer.score(&jobs, metrics, &Arc::new(AtomicBool::new(false)), &Progress::default()).unwrap();
         for (case, verdict) in cases.into_iter().zip(verdicts) {
             if verdict.execution != case["execution"].as_bool() || case["state"] != verdict.state.name() {
                 differences.push(format!("{verdict:?} instead of {case}"));

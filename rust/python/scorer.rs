@@ -156,21 +156,25 @@ fn metrics(etype: &str) -> PyResult<Metrics> {
     }
 }
 
-/// Predictions as they come from Python. Text that is not UTF-8 arrives with lone surrogates, and cannot be borrowed.
-struct Predictions(Vec<Option<Option<PyBackedStr>>>);
+/// A prediction as it comes from Python. Text that is not UTF-8 arrives with lone surrogates, and cannot be borrowed.
+enum Text {
+    Missing,
+    Undecodable,
+    Sql(PyBackedStr),
+}
 
-impl Predictions {
-    fn take(predictions: &[Option<Bound<'_, PyString>>]) -> Self {
-        let take = |text: &Bound<'_, PyString>| PyBackedStr::try_from(text.clone()).ok();
-        Self(predictions.iter().map(|prediction| prediction.as_ref().map(take)).collect())
+impl Text {
+    fn take(prediction: Option<&Bound<'_, PyString>>) -> Self {
+        prediction
+            .map_or(Self::Missing, |text| PyBackedStr::try_from(text.clone()).map_or(Self::Undecodable, Self::Sql))
     }
 
-    fn iter(&self) -> impl Iterator<Item = Prediction<'_>> {
-        self.0.iter().map(|prediction| match prediction {
-            None => Prediction::Missing,
-            Some(None) => Prediction::Undecodable,
-            Some(Some(text)) => Prediction::Sql(text),
-        })
+    fn prediction(&self) -> Prediction<'_> {
+        match self {
+            Self::Missing => Prediction::Missing,
+            Self::Undecodable => Prediction::Undecodable,
+            Self::Sql(text) => Prediction::Sql(text),
+        }
     }
 }
 
@@ -181,6 +185,7 @@ impl Scorer {
         database_dir, tables = None, *, keep_distinct = false, credit_empty = true, threads = None, timeout = 30.0,
         max_steps = 1_000_000_000, max_memory = 134_217_728
     ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
         database_dir: PathBuf,
         tables: Option<PathBuf>,
@@ -272,6 +277,9 @@ impl Scorer {
     }
 }
 
+/// Golds, predictions and database names.
+type Columns<'a, 'py> = (&'a [PyBackedStr], &'a [Option<Bound<'py, PyString>>], &'a [PyBackedStr]);
+
 impl Scorer {
     fn target(&self, db_id: &str) -> Result<Arc<Target>, Error> {
         let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
@@ -287,7 +295,7 @@ impl Scorer {
     fn run(
         &self,
         py: Python<'_>,
-        (golds, predictions, db_ids): (&[PyBackedStr], &[Option<Bound<'_, PyString>>], &[PyBackedStr]),
+        (golds, predictions, db_ids): Columns<'_, '_>,
         metrics: Metrics,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Vec<score::Verdict>> {
@@ -296,16 +304,16 @@ impl Scorer {
             return Err(Error::Lengths { golds: lengths.0, predictions: lengths.1, db_ids: lengths.2 }.into());
         }
         let targets = db_ids.iter().map(|db_id| self.target(db_id)).collect::<Result<Vec<_>, Error>>()?;
-        let predictions = Predictions::take(predictions);
+        let predictions: Vec<Text> = predictions.iter().map(|text| Text::take(text.as_ref())).collect();
         let counters = Progress::default();
         let verdicts = interruptible(py, &counters, progress, |cancel| {
             let jobs: Vec<Job<'_>> = golds
                 .iter()
-                .zip(predictions.iter())
+                .zip(&predictions)
                 .zip(&targets)
                 .map(|((gold, prediction), target)| Job {
                     gold,
-                    prediction,
+                    prediction: prediction.prediction(),
                     suite: &target.suite,
                     schema: target.schema.as_ref(),
                 })
@@ -339,11 +347,11 @@ pub(super) fn score_one(
     let limits = Limits { timeout: seconds(timeout)?, ..Limits::default() };
     let scorer = score::Scorer::new(Protocol { keep_distinct, limits, ..Protocol::default() }, Some(1));
     let target = Target::read(Suite::at(&database)?, None)?;
-    let predictions = Predictions::take(&[prediction]);
+    let text = Text::take(prediction.as_ref());
     let (counters, metrics) = (Progress::default(), Metrics { execution: true, exact: true });
     let mut verdicts = interruptible(py, &counters, None, |cancel| {
-        let job = |prediction| Job { gold: &gold, prediction, suite: &target.suite, schema: target.schema.as_ref() };
-        scorer.score(&predictions.iter().map(job).collect::<Vec<_>>(), metrics, cancel, &counters)
+        let (prediction, schema) = (text.prediction(), target.schema.as_ref());
+        scorer.score(&[Job { gold: &gold, prediction, suite: &target.suite, schema }], metrics, cancel, &counters)
     })?;
     verdicts.pop().map(Verdict).ok_or_else(|| QsqlError::new_err("internal error: no verdict"))
 }

@@ -72,6 +72,14 @@ def test_mutations_are_judged_as_the_official_tool_does(spider, suite3, keep_dis
     assert_equal(ours, expected[verdicts], set(expected["unreliable"]))
 
 
+@pytest.mark.parametrize("name", [name for name in SETS if name.startswith("dev_")])
+def test_plugged_values_are_judged_as_the_official_tool_does(spider, name):
+    expected = official(spider, name)
+    scorer = Scorer(spider / "databases", plug_value=True, max_steps=100_000_000)
+    ours = scorer.score(*columns(spider, name, "dev_gold.sql"), "exec")
+    assert_equal(ours, expected["execution_plug_value"], set(expected["unreliable_plug_value"]))
+
+
 @pytest.mark.parametrize("name", [*SETS, "mutations"])
 def test_exact_match_is_the_official_one(spider, name):
     expected = official(spider, name)

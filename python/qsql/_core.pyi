@@ -57,6 +57,9 @@ class Verdict:
     def detail(self) -> str | None:
         """What happened there, for people to read."""
     @property
+    def capped(self) -> bool:
+        """Whether values were plugged in, and not every way to do it was tried."""
+    @property
     def exact(self) -> bool | None:
         """Whether it is an exact match of its gold; None if that cannot be told or was not asked for."""
     @property
@@ -87,6 +90,7 @@ class Scorer:
         tables: Spider's `tables.json`, for the foreign keys of exact match; without it they are those that the
             databases declare.
         keep_distinct: Keep DISTINCT, which the official protocol removes from gold and prediction.
+        plug_value: Try predictions with the values of their golds too, for models that predict none.
         credit_empty: Count a prediction right that returns nothing where its gold returns nothing on any database, as
             the official protocol does. Turn it off for rewards: else the empty result is the one that is easy to guess.
         threads: How many; by default as many as the machine has cores.
@@ -104,6 +108,7 @@ class Scorer:
         tables: str | PathLike[str] | None = None,
         *,
         keep_distinct: bool = False,
+        plug_value: bool = False,
         credit_empty: bool = True,
         threads: int | None = None,
         timeout: float = 30.0,

@@ -80,6 +80,9 @@ def evaluate_command(
         Metric | None,
         typer.Option(help="What to measure; all, but exec with --format official."),
     ] = None,
+    plug_value: Annotated[
+        bool, typer.Option("--plug_value", "--plug-value", help="Try the values of the gold in the prediction too.")
+    ] = False,
     keep_distinct: Annotated[
         bool, typer.Option("--keep_distinct", "--keep-distinct", help="Keep DISTINCT; officially it is removed.")
     ] = False,
@@ -122,6 +125,7 @@ def evaluate_command(
         db,
         table,
         etype.value,
+        plug_value=plug_value,
         keep_distinct=keep_distinct,
         credit_empty=credit_empty,
         threads=threads,
@@ -170,6 +174,8 @@ def _evaluate(settings: Settings, out: Path | None) -> Evaluation:
     if missing:
         some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         _note(f"warning: {len(missing)} golds have no prediction and count as wrong (ids {some})")
+    if evaluation.summary["capped"]:
+        _note(f"warning: {evaluation.summary['capped']} predictions have more ways to plug values in than were tried")
     if surplus:
         _note(f"warning: {surplus} predictions have no gold and are not scored")
     for example, verdict in evaluation.items():

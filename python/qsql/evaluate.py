@@ -31,6 +31,7 @@ class Settings:
     database_dir: Path
     tables: Path | None = None
     etype: Etype = "all"
+    plug_value: bool = False
     keep_distinct: bool = False
     credit_empty: bool = True
     threads: int | None = None
@@ -84,6 +85,7 @@ def evaluate(
     scorer = Scorer(
         settings.database_dir,
         settings.tables,
+        plug_value=settings.plug_value,
         keep_distinct=settings.keep_distinct,
         credit_empty=settings.credit_empty,
         threads=settings.threads,
@@ -174,6 +176,7 @@ def _line(index: int, example: Example, verdict: Verdict) -> dict[str, Any]:
         "databases": verdict.databases,
         "failed_on": verdict.failed_on,
         "detail": verdict.detail,
+        "capped": verdict.capped,
     }
 
 
@@ -202,6 +205,7 @@ def _summary(
         "joint_all": _joint(verdicts, examples) if interactions else None,
         **interactions,
         "gold_rejected": sum(verdict["gold_rejected"] is not None for verdict in verdicts),
+        "capped": sum(verdict["capped"] for verdict in verdicts),
         "surplus_predictions": pairing.surplus,
         "databases": sum(map(len, suites.values())),
         "executions": scorer.executions,

@@ -31,6 +31,7 @@ use crate::spider::{Schema, Tables};
 /// databases: how many databases the suite has.
 /// failed_on: file name of the first database that rejects the prediction, or on which the gold fails; else None.
 /// detail: what happened there, for people to read; else None.
+/// capped: whether values were plugged in, and not every way to do it was tried.
 #[expect(clippy::doc_markdown, reason = "Python's docstring")]
 #[pyclass(frozen, module = "qsql")]
 pub(super) struct Verdict(score::Verdict);
@@ -60,6 +61,11 @@ impl Verdict {
     #[getter]
     fn detail(&self) -> Option<&str> {
         self.0.detail.as_deref()
+    }
+
+    #[getter]
+    fn capped(&self) -> bool {
+        self.0.is_capped
     }
 
     #[getter]
@@ -114,6 +120,7 @@ impl Verdict {
 /// tables: Spider's `tables.json`, for the foreign keys of exact match; without it they are those that the databases
 ///     declare.
 /// keep_distinct: keep DISTINCT, which the official protocol removes from gold and prediction.
+/// plug_value: try predictions with the values of their golds too, for models that predict none.
 /// credit_empty: count a prediction right that returns nothing where its gold returns nothing on any database, as the
 ///     official protocol does. Turn it off for rewards: else the empty result is the one that is easy to guess.
 /// threads: how many; by default as many as the machine has cores.
@@ -182,7 +189,7 @@ impl Text {
 impl Scorer {
     #[new]
     #[pyo3(signature = (
-        database_dir, tables = None, *, keep_distinct = false, credit_empty = true, threads = None, timeout = 30.0,
+        database_dir, tables = None, *, keep_distinct = false, plug_value = false, credit_empty = true, threads = None, timeout = 30.0,
         max_steps = 1_000_000_000, max_memory = 134_217_728
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
@@ -190,6 +197,7 @@ impl Scorer {
         database_dir: PathBuf,
         tables: Option<PathBuf>,
         keep_distinct: bool,
+        plug_value: bool,
         credit_empty: bool,
         threads: Option<usize>,
         timeout: f64,
@@ -197,7 +205,7 @@ impl Scorer {
         max_memory: usize,
     ) -> PyResult<Self> {
         let limits = Limits { timeout: seconds(timeout)?, steps: max_steps, memory: max_memory };
-        let protocol = Protocol { keep_distinct, credit_empty, limits };
+        let protocol = Protocol { keep_distinct, plug_value, credit_empty, limits };
         if threads == Some(0) {
             return Err(QsqlError::new_err("0 threads can do nothing\nhint: give 1 or more, or leave it out"));
         }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use super::compare::{Rejection, Runner};
 use super::exact::{self, ExactVerdict};
+use super::plug;
 use super::{Databases, Job, Metrics, Prediction, Progress, Protocol, State, Verdict, lock};
 use crate::error::{Error, Result};
 use crate::exec::sandbox::{Database, Failure, Limits};
@@ -24,6 +25,8 @@ pub(super) struct Batch<'a> {
     metrics: Metrics,
     /// What exact match says of each job.
     exact: Vec<OnceLock<ExactVerdict>>,
+    /// What came of each job with values plugged in.
+    plugged: Vec<OnceLock<plug::Outcome>>,
     golds: Vec<Gold<'a>>,
     /// Where the prediction of each job is: gold and candidate. `None` for a job without a query.
     places: Vec<Option<(usize, usize)>>,
@@ -58,6 +61,8 @@ struct Candidate {
 pub(super) enum Unit {
     /// Exact match of some jobs.
     Match(Range<usize>),
+    /// A job whose prediction has no values, on all variants.
+    Plug(usize),
     /// Some golds on one variant of their database.
     Execute { variant: usize, golds: Arc<[usize]> },
 }
@@ -69,10 +74,8 @@ const UNIT_JOBS: usize = 64;
 const UNIT_GOLDS: usize = 32;
 
 /// The text that is executed for a query, by the official rules.
-fn executed_text(sql: &str, protocol: Protocol) -> String {
-    let sql = rewrite::join_operators(sql);
-    let sql = if protocol.keep_distinct { sql } else { rewrite::remove_distinct(&sql).into_owned().into() };
-    rewrite::fix_current_year(&sql).into_owned()
+pub(super) fn executed_text(sql: &str, protocol: Protocol) -> String {
+    rewrite::fix_current_year(&rewrite::prepare(sql, protocol.keep_distinct)).into_owned()
 }
 
 impl<'a> Batch<'a> {
@@ -82,7 +85,7 @@ impl<'a> Batch<'a> {
         let mut candidate_index: HashMap<(usize, String), usize> = HashMap::new();
         let mut place = |(index, job): (usize, &Job<'a>)| {
             let Prediction::Sql(prediction) = job.prediction else { return None };
-            if !metrics.execution {
+            if !metrics.execution || protocol.plug_value {
                 return None;
             }
             let prediction = executed_text(&rewrite::replace_placeholders(prediction), protocol);
@@ -114,13 +117,21 @@ impl<'a> Batch<'a> {
         };
         let places = jobs.iter().enumerate().map(&mut place).collect();
         let exact = jobs.iter().map(|_| OnceLock::new()).collect();
-        Self { jobs, metrics, exact, golds, places, protocol, defect: Mutex::new(None) }
+        let plugged = jobs.iter().map(|_| OnceLock::new()).collect();
+        Self { jobs, metrics, exact, plugged, golds, places, protocol, defect: Mutex::new(None) }
     }
 
     /// How many pairs of prediction and database there are to settle.
     pub(super) fn pairs(&self) -> u64 {
         let jobs = |gold: &Gold<'_>| gold.candidates.iter().map(|candidate| candidate.jobs).sum::<u64>();
-        self.golds.iter().map(|gold| jobs(gold) * gold.suite.files().len() as u64).sum()
+        let executed: u64 = self.golds.iter().map(|gold| jobs(gold) * gold.suite.files().len() as u64).sum();
+        executed + self.plugs().count() as u64
+    }
+
+    /// The jobs that get values plugged in.
+    fn plugs(&self) -> impl Iterator<Item = usize> {
+        let wanted = self.metrics.execution && self.protocol.plug_value;
+        (0..self.jobs.len()).filter(move |_| wanted)
     }
 
     /// The work: exact match, then the first variants, then later ones.
@@ -145,7 +156,7 @@ impl<'a> Batch<'a> {
             let on_it = chunks.iter().filter(move |(suite, _)| variant < suite.files().len());
             on_it.map(move |(_, golds)| Unit::Execute { variant, golds: Arc::clone(golds) })
         });
-        matches.chain(executions).collect()
+        matches.chain(self.plugs().map(Unit::Plug)).chain(executions).collect()
     }
 
     /// Does a unit. What it finds is kept here.
@@ -159,6 +170,13 @@ impl<'a> Batch<'a> {
                     let found = exact::judge(&self.jobs[index], self.metrics.exact);
                     self.exact[index].get_or_init(|| found);
                 }
+            }
+            Unit::Plug(index) => {
+                current.store(*index, Ordering::Relaxed);
+                if let Some(found) = plug::judge(&self.jobs[*index], self.protocol, databases, cancel, progress) {
+                    self.plugged[*index].get_or_init(|| found);
+                }
+                progress.done.fetch_add(1, Ordering::Relaxed);
             }
             Unit::Execute { variant, golds } => {
                 let file = &self.golds[golds[0]].suite.files()[*variant];
@@ -192,22 +210,24 @@ impl<'a> Batch<'a> {
         if let Some(defect) = lock(&self.defect).take() {
             return Err(defect);
         }
-        let verdicts = self.jobs.iter().zip(&self.places).zip(&self.exact).map(|((job, place), exact)| Verdict {
-            databases: job.suite.files().len(),
-            exact: exact.get().cloned().unwrap_or_default(),
-            ..self.execution(job, *place)
+        let verdicts = (0..self.jobs.len()).map(|index| Verdict {
+            databases: self.jobs[index].suite.files().len(),
+            exact: self.exact[index].get().cloned().unwrap_or_default(),
+            ..self.execution(index)
         });
         Ok(verdicts.collect())
     }
 
     /// The part of a verdict that is about execution.
-    fn execution(&self, job: &Job<'_>, place: Option<(usize, usize)>) -> Verdict {
+    fn execution(&self, index: usize) -> Verdict {
+        let job = &self.jobs[index];
         let scored = Verdict {
             execution: Some(true),
             state: State::Scored,
             databases: 0,
             failed_on: None,
             detail: None,
+            is_capped: false,
             exact: ExactVerdict::default(),
         };
         let wrong = |state, detail: &str| Verdict {
@@ -216,23 +236,30 @@ impl<'a> Batch<'a> {
             detail: Some(detail.to_owned()),
             ..scored.clone()
         };
-        let Some((gold, candidate)) = place else {
-            return match job.prediction {
-                Prediction::Missing => wrong(State::Missing, "no prediction"),
-                Prediction::Undecodable => wrong(State::SqlError, "the prediction is not valid UTF-8"),
-                Prediction::Sql(_) => Verdict { execution: None, ..scored },
-            };
-        };
-        match &*lock(&self.golds[gold].candidates[candidate].rejection) {
-            None if !self.protocol.credit_empty && !self.golds[gold].returned.load(Ordering::Relaxed) => {
+        let judged = |rejection: Option<&(usize, Rejection)>, returned: bool| match rejection {
+            None if !self.protocol.credit_empty && !returned => {
                 wrong(State::Scored, "the gold returns nothing on any database, which earns no credit")
             }
-            None => scored,
+            None => scored.clone(),
             Some((variant, rejection)) => Verdict {
                 execution: (rejection.state != State::GoldError).then_some(false),
                 failed_on: Some(job.suite.name(*variant)),
                 ..wrong(rejection.state, &rejection.detail)
             },
+        };
+        if let Some(outcome) = self.plugged[index].get() {
+            let verdict = judged(outcome.rejection.as_ref(), outcome.returned);
+            return Verdict { is_capped: outcome.is_capped, ..verdict };
+        }
+        if let Some((gold, candidate)) = self.places[index] {
+            let gold = &self.golds[gold];
+            let returned = gold.returned.load(Ordering::Relaxed);
+            return judged(lock(&gold.candidates[candidate].rejection).as_ref(), returned);
+        }
+        match job.prediction {
+            Prediction::Missing => wrong(State::Missing, "no prediction"),
+            Prediction::Undecodable => wrong(State::SqlError, "the prediction is not valid UTF-8"),
+            Prediction::Sql(_) => Verdict { execution: None, ..scored },
         }
     }
 }
@@ -242,7 +269,7 @@ impl Gold<'_> {
     fn compare(&self, variant: usize, database: &mut Database, limits: &Limits, progress: &Progress) {
         let is_open = |candidate: &&Candidate| candidate.rejected_by.load(Ordering::Relaxed) > variant;
         if self.candidates.iter().any(|candidate| is_open(&candidate)) {
-            let mut runner = Runner { database, limits, ordered: self.ordered, executions: 0 };
+            let mut runner = Runner { database, limits, ordered: self.ordered, executions: 0, steps: 0 };
             match runner.gold(&self.text) {
                 Err(failure) => self.fail(variant, &failure),
                 Ok(gold) => {
@@ -266,10 +293,9 @@ impl Gold<'_> {
 
     /// Notes that the gold fails on a variant: its predictions cannot be judged there.
     fn fail(&self, variant: usize, failure: &Failure) {
-        if let Some(rejection) = Rejection::from_failure(failure) {
+        if let Some(rejection) = Rejection::of_gold(failure) {
             for candidate in &self.candidates {
-                let detail = format!("gold: {}", rejection.detail);
-                candidate.reject(variant, Rejection { state: State::GoldError, detail });
+                candidate.reject(variant, rejection.clone());
             }
         }
     }

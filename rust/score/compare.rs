@@ -10,7 +10,7 @@ use crate::exec::matching::Exhausted;
 use crate::exec::sandbox::{Database, Failure, Limits, Reader, Row};
 
 /// Why a database rejects a prediction.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rejection {
     pub(super) state: State,
     pub(super) detail: String,
@@ -33,6 +33,12 @@ impl Rejection {
         };
         Some(Self { state, detail: detail.clone() })
     }
+
+    /// What the failure of a gold means for its predictions; `None` where the caller cancelled.
+    pub(super) fn of_gold(failure: &Failure) -> Option<Self> {
+        let rejection = Self::from_failure(failure)?;
+        Some(Self { state: State::GoldError, detail: format!("gold: {}", rejection.detail) })
+    }
 }
 
 /// Runs the queries of one gold on one database.
@@ -42,6 +48,8 @@ pub(super) struct Runner<'a> {
     pub(super) ordered: bool,
     /// Statements executed so far.
     pub(super) executions: u64,
+    /// Steps that they took.
+    pub(super) steps: u64,
 }
 
 impl Runner<'_> {
@@ -96,7 +104,9 @@ impl Runner<'_> {
 
     fn run(&mut self, text: &str, reader: &mut impl Reader) -> Result<(), Failure> {
         self.executions += 1;
-        self.database.query(text, self.limits, reader)
+        let result = self.database.query(text, self.limits, reader);
+        self.steps += self.database.steps(self.limits);
+        result
     }
 }
 

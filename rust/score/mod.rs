@@ -6,6 +6,7 @@
 mod batch;
 mod compare;
 mod exact;
+mod plug;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub use schema::read_schema;
 pub struct Protocol {
     /// Keep `DISTINCT`, which the official protocol removes from gold and prediction.
     pub keep_distinct: bool,
+    /// Try the prediction with the values of the gold too, and count it right if any way to plug them in is.
+    pub plug_value: bool,
     /// Count a prediction right that returns nothing wherever it is run, as its gold does. The official protocol does; a
     /// model that is rewarded by it learns to return nothing.
     pub credit_empty: bool,
@@ -34,7 +37,7 @@ pub struct Protocol {
 
 impl Default for Protocol {
     fn default() -> Self {
-        Self { keep_distinct: false, credit_empty: true, limits: Limits::default() }
+        Self { keep_distinct: false, plug_value: false, credit_empty: true, limits: Limits::default() }
     }
 }
 
@@ -119,6 +122,8 @@ pub struct Verdict {
     pub failed_on: Option<String>,
     /// What happened there.
     pub detail: Option<String>,
+    /// Whether values were plugged in, and not every way to do it was tried.
+    pub is_capped: bool,
     /// Exact match and hardness.
     pub exact: ExactVerdict,
 }

@@ -10,7 +10,8 @@
 //! * [`query`] is the tree;
 //! * [`parse`](mod@parse) reads words into the tree, or says why it cannot: a [`Rejection`];
 //! * [`exact`] compares two trees;
-//! * [`hardness`](mod@hardness) grades a gold query.
+//! * [`hardness`](mod@hardness) grades a gold query;
+//! * [`values`] puts the values of a gold into a prediction.
 //!
 //! ```
 //! use qsql::spider::{ExactMatch, Hardness, Schema, hardness, parse};
@@ -41,6 +42,7 @@ pub mod schema;
 mod sentences;
 pub mod tables;
 mod treebank;
+pub mod values;
 pub mod words;
 
 pub use exact::{Component, ExactMatch, Partial};

@@ -85,7 +85,9 @@ fn is_word(c: char) -> bool {
     )
 }
 
-fn is_digit(c: char) -> bool {
+/// What `\d` matches in Python: decimal digits of any script.
+#[must_use]
+pub fn is_digit(c: char) -> bool {
     c.is_ascii_digit() || (!c.is_ascii() && get_general_category(c) == GeneralCategory::DecimalNumber)
 }
 

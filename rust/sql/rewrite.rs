@@ -8,6 +8,14 @@ use std::borrow::Cow;
 use super::lex::{is_space, lexemes};
 use super::statement::first_statement;
 
+/// The text of a query as the official tool takes it apart: operators joined, and `DISTINCT` and further statements
+/// removed unless `keep_distinct`.
+#[must_use]
+pub fn prepare(sql: &str, keep_distinct: bool) -> String {
+    let sql = join_operators(sql);
+    if keep_distinct { sql.into_owned() } else { remove_distinct(&sql).into_owned() }
+}
+
 /// Joins the comparison operators that a parser's tokenizer tore apart: `> =`, `< =` and `! =`, one space exactly.
 #[must_use]
 pub fn join_operators(sql: &str) -> Cow<'_, str> {

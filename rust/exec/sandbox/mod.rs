@@ -246,6 +246,12 @@ impl Database {
         memory::limited(limits.memory, || self.run(text, reader))
     }
 
+    /// How many steps the latest query took, which had these limits; 1 at least.
+    #[must_use]
+    pub fn steps(&self, limits: &Limits) -> u64 {
+        1 + limits.steps.saturating_sub(self.watch.ticks.get() * u64::from(STEPS_PER_TICK.unsigned_abs()))
+    }
+
     fn run(&self, text: &str, reader: &mut impl Reader) -> Result<(), Failure> {
         let statement = self.prepare(text)?;
         if reader.start(statement.as_ref().map_or(0, Statement::columns)).is_break() {

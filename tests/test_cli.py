@@ -34,9 +34,9 @@ def test_the_official_command_line_works(evaluate):
     done = evaluate("--etype", "exec", "--keep_distinct", "--progress_bar_for_each_datapoint")
     assert done.returncode == 0
     header, *levels, footer = done.stdout.splitlines()
-    assert header.split() == ["difficulty", "count", "execution", "%", "95%"]
+    assert header.split() == ["difficulty", "count", "execution", "%", "95%", "interval"]
     assert [row.split()[:2] for row in levels[:4]] == [[level, "12"] for level in ("easy", "medium", "hard", "extra")]
-    assert levels[4].split() == ["all", "48", "85.4", "72.8-92.8"]
+    assert levels[4].split() == ["all", "48", "85.4", "72.8", "to", "92.8"]
     assert footer.endswith("threads)")
     assert done.stderr == ""
 
@@ -54,7 +54,7 @@ def test_json_output_is_the_summary_file(evaluate, tmp_path):
 
 def test_exact_match_is_reported_with_what_the_grammar_rejects(evaluate, tmp_path):
     done = evaluate("--out", tmp_path)
-    assert "not parsed" in done.stdout
+    assert "predictions: 16 not in Spider's grammar, which fails exact match" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
     assert summary["all"]["exact"] == pytest.approx(25 / 48)
@@ -141,10 +141,10 @@ def test_missing_and_surplus_predictions_are_said_and_counted(evaluate, tmp_path
     pred.write_text("\n".join(["", *lines[1:40]]), encoding="utf-8")
     done = evaluate("--out", tmp_path / "run", pred=pred)
     assert done.returncode == 0
-    assert "9 golds have no prediction and count as wrong (ids 0, 40, 41, 42, 43, ...)" in done.stderr
+    assert "no prediction for 9 golds (ids 0, 40, 41, 42, 43, ...), which count as wrong" in done.stderr
     assert [line["state"] for line in verdicts(tmp_path / "run")].count("missing") == 9
     pred.write_text("\n".join([*lines, "SELECT 1"]), encoding="utf-8")
-    assert "1 predictions have no gold" in evaluate(pred=pred).stderr
+    assert "no gold for 1 prediction, not scored" in evaluate(pred=pred).stderr
 
 
 def test_a_gold_that_fails_leaves_status_1_after_everything_is_scored(evaluate, tmp_path):
@@ -215,7 +215,7 @@ def test_the_version_is_printed(run_qsql):
 def test_the_demo_shows_both_sets(run_qsql, tmp_path):
     done = run_qsql("demo", tmp_path / "demo")
     assert done.returncode == 0
-    assert [line.split()[4] for line in done.stdout.splitlines() if line.startswith("all ")] == ["85.4", "45.8"]
+    assert [line.split()[6] for line in done.stdout.splitlines() if line.startswith("all ")] == ["85.4", "45.8"]
     assert run_qsql("demo", tmp_path / "demo").returncode == 0
 
 

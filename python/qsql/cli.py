@@ -67,7 +67,7 @@ def _options(
 @app.command("eval")
 def evaluate_command(
     run_directory: Annotated[
-        Path | None, typer.Argument(metavar="[RUN_DIR]", help="Run directory with predictions.jsonl; gets the results.")
+        Path | None, typer.Argument(metavar="RUN_DIR", help="Run directory with predictions.jsonl; gets the results.")
     ] = None,
     *,
     pred: Annotated[
@@ -173,11 +173,12 @@ def _evaluate(settings: Settings, out: Path | None) -> Evaluation:
     missing, surplus = evaluation.pairing.missing, evaluation.pairing.surplus
     if missing:
         some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        _note(f"warning: {len(missing)} golds have no prediction and count as wrong (ids {some})")
+        _note(f"warning: no prediction for {_count(len(missing), 'gold')} (ids {some}), which count as wrong")
     if evaluation.summary["capped"]:
-        _note(f"warning: {evaluation.summary['capped']} predictions have more ways to plug values in than were tried")
+        count = _count(evaluation.summary["capped"], "prediction")
+        _note(f"warning: not every way to plug values into {count} was tried")
     if surplus:
-        _note(f"warning: {surplus} predictions have no gold and are not scored")
+        _note(f"warning: no gold for {_count(surplus, 'prediction')}, not scored")
     for example, verdict in evaluation.items():
         if verdict["gold_rejected"] is not None:
             _note(
@@ -190,8 +191,8 @@ def _evaluate(settings: Settings, out: Path | None) -> Evaluation:
             f"{str(verdict['detail']).removeprefix('gold: ')}"
         )
     if evaluation.gold_errors:
-        count = len(evaluation.gold_errors)
-        _note(f"hint: mend the {count} golds or their databases; they are in no share, all others are scored")
+        count = _count(len(evaluation.gold_errors), "gold")
+        _note(f"hint: mend {count} or the databases; all other items are scored")
     return evaluation
 
 
@@ -206,11 +207,17 @@ def _print(evaluation: Evaluation, format_: Format, etype: Metric) -> None:
         return
     from rich.console import Console
 
-    from qsql.report import footer, summary_table
+    from qsql.report import footer, outcome, summary_table
 
     console = Console()
     console.print(summary_table(evaluation.summary))
+    if text := outcome(evaluation.summary):
+        console.print(text, highlight=False)
     console.print(footer(evaluation.summary), style="dim", highlight=False)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _note(message: str) -> None:

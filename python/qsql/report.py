@@ -11,12 +11,12 @@ from qsql.results import LEVELS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_STATE_LABELS = {
-    "sql_error": "SQL error",
-    "timeout": "timeout",
+_STATES = {
+    "sql_error": "rejected by SQLite",
+    "timeout": "over time",
     "too_large": "too large",
     "forbidden": "forbidden",
-    "gold_error": "gold error",
+    "gold_error": "with a gold that fails, in no share",
     "missing": "missing",
 }
 
@@ -27,31 +27,32 @@ def percent(share: float | None) -> str:
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
-    """Lay out a summary by difficulty. Columns for what was not measured and states that did not occur are left out."""
+    """Lay out a summary by difficulty, without columns for what was not measured."""
     levels = [*LEVELS, "all", *(["joint_all"] if summary["joint_all"] else [])]
     metrics = [metric for metric in ("exact", "execution") if summary["all"][metric] is not None]
-    states = [state for state in _STATE_LABELS if summary["all"]["states"][state]]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("difficulty", no_wrap=True)
-    table.add_column("count", justify="right")
+    table.add_column("count", justify="right", no_wrap=True)
     for metric in metrics:
         table.add_column(f"{metric} %", justify="right", no_wrap=True)
-        table.add_column("95%", justify="right", no_wrap=True)
-    if "exact" in metrics and summary["all"]["rejected"]:
-        table.add_column("not parsed", justify="right")
-    for state in states:
-        table.add_column(_STATE_LABELS[state], justify="right")
+        table.add_column("95% interval", justify="right", no_wrap=True)
     for level in levels:
         totals = summary[level]
         cells = [str(totals["count"])]
         for metric in metrics:
             interval = totals[f"{metric}_interval"]
-            cells += [percent(totals[metric]), "" if interval is None else "-".join(map(percent, interval))]
-        if "exact" in metrics and summary["all"]["rejected"]:
-            cells.append(str(totals.get("rejected", "")))
-        cells += [str(totals["states"][state]) if "states" in totals else "" for state in states]
+            cells += [percent(totals[metric]), "" if interval is None else " to ".join(map(percent, interval))]
         table.add_row(level, *cells, style="bold" if level == "all" else None)
     return table
+
+
+def outcome(summary: Mapping[str, Any]) -> str:
+    """Say what became of the predictions that were not just compared; empty if that is none."""
+    totals = summary["all"]
+    parts = [f"{totals['states'][state]} {label}" for state, label in _STATES.items() if totals["states"][state]]
+    if totals["exact"] is not None and totals["rejected"]:
+        parts.append(f"{totals['rejected']} not in Spider's grammar, which fails exact match")
+    return f"predictions: {', '.join(parts)}" if parts else ""
 
 
 def footer(summary: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ EXTENSION := python/qsql/_core.abi3.so
 SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check format bench clean toolchain
+.PHONY: help build demo test check format bench fuzz clean toolchain
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,18 @@ format: build ## Format all code
 
 bench: build ## Measure; with QSQL_SPIDER_DIR also on Spider
 	$(BIN)/python benches/execution.py
+
+# Coverage for libFuzzer with the toolchain at hand. With a target named, build scripts are left without it.
+FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares
+FUZZ_SECONDS ?= 1800
+
+fuzz: | toolchain ## Fuzz everything that reads text, for FUZZ_SECONDS (1800)
+	mkdir -p tests/fuzz/corpus tests/fuzz/artifacts
+	cd tests/fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" cargo run --release --quiet --bin text \
+	  --target $$(rustc -vV | sed -n "s/^host: //p") -- corpus seeds \
+	  -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=4096 -artifact_prefix=artifacts/ -print_final_stats=1
 
 clean: ## Remove everything that was built
 	rm -rf target .venv qsql-demo $(EXTENSION)

@@ -1,0 +1,1 @@
+select name from singer where age > 20

@@ -1,0 +1,1 @@
+select T1.name , count(*) from singer as T1 join song as T2 on T1.id = T2.singer_id group by T1.name having count(*) > 3 order by count(*) desc limit 3

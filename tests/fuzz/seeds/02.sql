@@ -1,0 +1,1 @@
+select name from singer where id not in (select singer_id from song) or age between 3 and 5

@@ -1,0 +1,1 @@
+select name from singer union select title from song except select name from singer where name like '%a%'

@@ -1,0 +1,1 @@
+select distinct avg(age) - max(age) from (select age from singer where name = 'it''s')

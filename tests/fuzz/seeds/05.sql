@@ -1,0 +1,1 @@
+select name from singer where age = (select max(age) from singer) intersect select title from song;

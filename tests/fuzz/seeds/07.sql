@@ -1,0 +1,1 @@
+select t1.name from singer as t1 , song where value = 'value' and .5 < 1e5

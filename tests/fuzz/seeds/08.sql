@@ -1,0 +1,1 @@
+SELECT count(*) FROM species WHERE conservation_status = "Endangered"	SELECT COUNT(*) FROM species WHERE conservation_status = 'Endangered'

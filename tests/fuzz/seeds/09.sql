@@ -1,0 +1,1 @@
+SELECT common_name FROM species WHERE species_id NOT IN (SELECT species_id FROM accessions)	SELECT s.common_name FROM species AS s LEFT JOIN accessions AS a ON s.species_id = a.species_id WHERE a.accession_id IS NULL

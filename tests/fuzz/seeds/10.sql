@@ -1,0 +1,1 @@
+SELECT telescope_name FROM telescopes WHERE aperture_cm > 100	SELECT telescope_name FROM telescopes WHERE aperture_cm > 100

@@ -1,0 +1,1 @@
+SELECT telescope_name FROM telescopes WHERE telescope_id NOT IN (SELECT telescope_id FROM sessions WHERE cloud_cover_pct > 80)	SELECT t.telescope_name FROM telescopes t WHERE NOT EXISTS (SELECT 1 FROM sessions s WHERE s.telescope_id = t.telescope_id AND s.cloud_cover_pct > 80)

@@ -1,0 +1,1 @@
+SELECT lighthouse_name FROM lighthouses WHERE light_colour = "Red"	SELECT lighthouse_name FROM lighthouses WHERE light_colour LIKE 'red'

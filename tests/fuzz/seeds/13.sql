@@ -1,0 +1,1 @@
+SELECT harbour_name FROM harbours EXCEPT SELECT T1.harbour_name FROM harbours AS T1 JOIN lighthouses AS T2 ON T1.harbour_id = T2.harbour_id	SELECT harbour_name FROM harbours WHERE harbour_id NOT IN (SELECT harbour_id FROM lighthouses)

@@ -1,0 +1,1 @@
+SELECT tool_name FROM tools WHERE daily_fee <= 1.5	SELECT tool_name FROM tools WHERE daily_fee <= 1.5

@@ -1,0 +1,1 @@
+SELECT tool_name FROM tools WHERE tool_id IN (SELECT tool_id FROM repairs WHERE parts_cost > 40)	SELECT t.tool_name FROM tools t WHERE EXISTS (SELECT 1 FROM repairs r WHERE r.tool_id = t.tool_id AND r.parts_cost > 40)

@@ -4,6 +4,9 @@
 //! dialects and is not SQLite's tokenizer: `12a` is `1` and `2a`, `\'` inside a string is an escape, `$$ ... $$` is a
 //! literal. The rules below are in sqlparse's order, first match wins. They know nothing of what SQL means.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
 use unicode_general_category::{GeneralCategory, get_general_category};
 
 /// What sort of lexeme a piece of text is, as far as anything here depends on it.
@@ -47,9 +50,9 @@ pub struct Lexeme<'a> {
 /// Cuts `sql` into lexemes.
 pub fn lexemes(sql: &str) -> impl Iterator<Item = Lexeme<'_>> {
     let mut position = 0;
-    let last_quote = [last(sql, '\''), last(sql, '"')];
+    let ends = Ends::of(sql);
     std::iter::from_fn(move || {
-        let at = At { sql, position, last_quote };
+        let at = At { sql, position, ends: &ends };
         let first = at.rest().chars().next()?;
         let (kind, length) = at.lexeme(first);
         position += length;
@@ -107,25 +110,46 @@ fn fold(c: char) -> char {
     }
 }
 
-/// Byte offset of the last `quote`.
-fn last(sql: &str, quote: char) -> Option<usize> {
-    sql.rfind(quote)
-}
-
 /// Byte length of the leading characters of `text` that satisfy `wanted`.
 fn span(text: &str, wanted: impl Fn(char) -> bool) -> usize {
     text.find(|c| !wanted(c)).unwrap_or(text.len())
 }
 
-/// A place in the text at which a lexeme starts.
-struct At<'a> {
+/// Where in the whole text the last of everything is that closes something: whether it is closed at all is then known
+/// without a search, and cutting a text takes time in proportion to its length, whatever it leaves open.
+struct Ends<'a> {
     sql: &'a str,
-    position: usize,
-    /// Byte offsets of the last `'` and the last `"` of the whole text.
-    last_quote: [Option<usize>; 2],
+    /// The last `'`, `"`, backtick and acute accent.
+    quotes: [Option<usize>; 4],
+    /// The last `*/`.
+    comment: Option<usize>,
+    /// The last delimiter `$tag$` of each tag, searched for when the first is met.
+    dollars: OnceCell<HashMap<&'a str, usize>>,
 }
 
-impl<'a> At<'a> {
+impl<'a> Ends<'a> {
+    fn of(sql: &'a str) -> Self {
+        let quotes = ['\'', '"', '`', '´'].map(|quote| sql.rfind(quote));
+        Self { sql, quotes, comment: sql.rfind("*/"), dollars: OnceCell::new() }
+    }
+
+    fn dollar(&self, tag: &str) -> Option<usize> {
+        let dollars = self.dollars.get_or_init(|| {
+            let places = self.sql.match_indices('$');
+            places.filter_map(|(at, _)| Some((dollar_tag(&self.sql[at..])?, at))).collect()
+        });
+        dollars.get(tag).copied()
+    }
+}
+
+/// A place in the text at which a lexeme starts.
+struct At<'a, 'e> {
+    sql: &'a str,
+    position: usize,
+    ends: &'e Ends<'a>,
+}
+
+impl<'a> At<'a, '_> {
     fn rest(&self) -> &'a str {
         &self.sql[self.position..]
     }
@@ -143,7 +167,8 @@ impl<'a> At<'a> {
             _ if is_space(first) => (Kind::Whitespace, one),
             '\'' => self.quoted(0, '\'').map_or((Kind::Other, one), |length| (Kind::SingleQuoted, length)),
             '"' => self.quoted(1, '"').map_or((Kind::Other, one), |length| (Kind::DoubleQuoted, length)),
-            '`' | '´' => doubled(rest, first).map_or((Kind::Other, one), |length| (Kind::Name, length)),
+            '`' => self.doubled(2, first).map_or((Kind::Other, one), |length| (Kind::Name, length)),
+            '´' => self.doubled(3, first).map_or((Kind::Other, one), |length| (Kind::Name, length)),
             '[' => self.bracketed().map_or((Kind::Punctuation, one), |length| (Kind::Name, length)),
             '$' => self.dollar(),
             ':' => match rest.as_bytes().get(1) {
@@ -155,7 +180,7 @@ impl<'a> At<'a> {
             '?' => (Kind::Name, one),
             '\\' => (Kind::Other, one + span(&rest[one..], is_word)),
             _ => line_comment(rest)
-                .or_else(|| block_comment(rest))
+                .or_else(|| self.block_comment())
                 .or_else(|| percent_placeholder(rest))
                 .or_else(|| hash_name(rest))
                 .or_else(|| is_letter(first).then(|| self.positional_name(first)).flatten())
@@ -170,7 +195,7 @@ impl<'a> At<'a> {
     /// sqlparse states this as a regular expression that backtracks; knowing where the text's last quote is decides
     /// each step at once.
     fn quoted(&self, which: usize, quote: char) -> Option<usize> {
-        let last = self.last_quote[which].filter(|&last| last > self.position)? - self.position;
+        let last = self.ends.quotes[which].filter(|&last| last > self.position)? - self.position;
         let bytes = self.rest().as_bytes();
         let is_quote = |at: usize| bytes.get(at).is_some_and(|&byte| char::from(byte) == quote);
         let mut at = 1;
@@ -186,6 +211,30 @@ impl<'a> At<'a> {
                 at += 1;
             }
         }
+    }
+
+    /// Text between two of the same quote, where a doubled quote is inside as long as another is left to close.
+    fn doubled(&self, which: usize, quote: char) -> Option<usize> {
+        let last = self.ends.quotes[which].filter(|&last| last > self.position)? - self.position;
+        let rest = self.rest();
+        let step = quote.len_utf8();
+        let mut at = step;
+        loop {
+            at += rest[at..].find(quote)?;
+            if !rest[at + step..].starts_with(quote) || last < at + 2 * step {
+                return Some(at + step);
+            }
+            at += 2 * step;
+        }
+    }
+
+    /// `/* ... */`.
+    fn block_comment(&self) -> Option<(Kind, usize)> {
+        let rest = self.rest();
+        let body = rest.strip_prefix("/*")?;
+        let (kind, opener) = if body.starts_with('+') { (Kind::Hint, 3) } else { (Kind::BlockComment, 2) };
+        self.ends.comment.filter(|&last| last >= self.position + opener)?;
+        rest[opener..].find("*/").map(|end| (kind, opener + end + 2))
     }
 
     /// `[name]`, unless it follows a word or a bracket, where it would be an index.
@@ -208,6 +257,7 @@ impl<'a> At<'a> {
         let rest = self.rest();
         if let Some(tag) = dollar_tag(rest)
             && !self.previous().is_some_and(|c| is_word(c) || matches!(c, '"' | '$'))
+            && self.ends.dollar(tag).is_some_and(|last| last >= self.position + tag.len())
         {
             let mut from = tag.len();
             while let Some(found) = rest[from..].find(tag) {
@@ -252,12 +302,6 @@ fn line_comment(rest: &str) -> Option<(Kind, usize)> {
     Some((kind, 2 + text + line_break))
 }
 
-fn block_comment(rest: &str) -> Option<(Kind, usize)> {
-    let body = rest.strip_prefix("/*")?;
-    let (kind, opener) = if body.starts_with('+') { (Kind::Hint, 3) } else { (Kind::BlockComment, 2) };
-    rest[opener..].find("*/").map(|end| (kind, opener + end + 2))
-}
-
 /// `%s` or `%(name)s`.
 fn percent_placeholder(rest: &str) -> Option<(Kind, usize)> {
     let mut body = rest.strip_prefix('%')?;
@@ -279,20 +323,6 @@ fn hash_name(rest: &str) -> Option<(Kind, usize)> {
         let more = span(&body[first..], is_word);
         (more > 0).then_some((Kind::Name, mark.len() + first + more))
     })
-}
-
-/// Text between two of the same quote, where a doubled quote is inside as long as another is left to close.
-fn doubled(rest: &str, quote: char) -> Option<usize> {
-    let step = quote.len_utf8();
-    let last = rest.rfind(quote).filter(|&last| last > 0)?;
-    let mut at = step;
-    loop {
-        at += rest[at..].find(quote)?;
-        if !rest[at + step..].starts_with(quote) || last < at + 2 * step {
-            return Some(at + step);
-        }
-        at += 2 * step;
-    }
 }
 
 /// The delimiter `$tag$` (the tag may be empty) that `text` starts with.

@@ -15,7 +15,7 @@ use super::exact::{self, ExactVerdict};
 use super::plug;
 use super::{Databases, Job, Metrics, Prediction, Progress, Protocol, State, Verdict, lock};
 use crate::error::{Error, Result};
-use crate::exec::sandbox::{Database, Failure, Limits};
+use crate::exec::sandbox::{self, Database, Failure, Limits, SQL_BYTES};
 use crate::exec::suite::Suite;
 use crate::sql::rewrite;
 
@@ -73,19 +73,31 @@ const UNIT_JOBS: usize = 64;
 /// Golds of a unit: enough to pay for opening the database, few enough to leave work for other threads.
 const UNIT_GOLDS: usize = 32;
 
-/// The text that is executed for a query, by the official rules.
+/// The text that is executed for a query, by the official rules; that of a query which is too long is left alone.
 pub(super) fn executed_text(sql: &str, protocol: Protocol) -> String {
+    if sql.len() > SQL_BYTES {
+        return sql.to_owned();
+    }
     rewrite::fix_current_year(&rewrite::prepare(sql, protocol.keep_distinct)).into_owned()
 }
 
+/// Does `work` for a job; a panic in it is a defect of ours, which must not go further.
+fn guarded<T>(index: usize, suite: &Suite, work: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Error::Internal { index, db_id: suite.name(0), message }
+    })
+}
+
 impl<'a> Batch<'a> {
-    pub(super) fn plan(jobs: &'a [Job<'a>], metrics: Metrics, protocol: Protocol) -> Self {
+    pub(super) fn plan(jobs: &'a [Job<'a>], metrics: Metrics, protocol: Protocol) -> Result<Self> {
         let mut golds: Vec<Gold<'a>> = Vec::new();
         let mut gold_index: HashMap<(*const Suite, String), usize> = HashMap::new();
         let mut candidate_index: HashMap<(usize, String), usize> = HashMap::new();
         let mut place = |(index, job): (usize, &Job<'a>)| {
             let Prediction::Sql(prediction) = job.prediction else { return None };
-            if !metrics.execution || protocol.plug_value {
+            if !metrics.execution || protocol.plug_value || prediction.len() > SQL_BYTES {
                 return None;
             }
             let prediction = executed_text(&rewrite::replace_placeholders(prediction), protocol);
@@ -115,10 +127,11 @@ impl<'a> Batch<'a> {
             candidates[candidate].jobs += 1;
             Some((gold, candidate))
         };
-        let places = jobs.iter().enumerate().map(&mut place).collect();
+        let mut planned = |(index, job): (usize, &Job<'a>)| guarded(index, job.suite, || place((index, job)));
+        let places = jobs.iter().enumerate().map(&mut planned).collect::<Result<_>>()?;
         let exact = jobs.iter().map(|_| OnceLock::new()).collect();
         let plugged = jobs.iter().map(|_| OnceLock::new()).collect();
-        Self { jobs, metrics, exact, plugged, golds, places, protocol, defect: Mutex::new(None) }
+        Ok(Self { jobs, metrics, exact, plugged, golds, places, protocol, defect: Mutex::new(None) })
     }
 
     /// How many pairs of prediction and database there are to settle.
@@ -163,7 +176,7 @@ impl<'a> Batch<'a> {
     pub(super) fn work(&self, unit: &Unit, databases: &Databases, cancel: &Arc<AtomicBool>, progress: &Progress) {
         // The job that is being worked on, to be named should it panic.
         let current = AtomicUsize::new(0);
-        let run = AssertUnwindSafe(|| match unit {
+        let run = || match unit {
             Unit::Match(jobs) => {
                 for index in jobs.clone() {
                     current.store(index, Ordering::Relaxed);
@@ -195,13 +208,13 @@ impl<'a> Batch<'a> {
                     }
                 }
             }
-        });
-        if let Err(panic) = catch_unwind(run) {
-            let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            let index = current.load(Ordering::Relaxed);
-            let db_id = self.jobs[index].suite.name(0);
-            lock(&self.defect).get_or_insert(Error::Internal { index, db_id, message });
+        };
+        if let Err(mut defect) = guarded(0, self.jobs[0].suite, run) {
+            if let Error::Internal { index, db_id, .. } = &mut defect {
+                *index = current.load(Ordering::Relaxed);
+                *db_id = self.jobs[*index].suite.name(0);
+            }
+            lock(&self.defect).get_or_insert(defect);
         }
     }
 
@@ -259,6 +272,7 @@ impl<'a> Batch<'a> {
         match job.prediction {
             Prediction::Missing => wrong(State::Missing, "no prediction"),
             Prediction::Undecodable => wrong(State::SqlError, "the prediction is not valid UTF-8"),
+            Prediction::Sql(text) if self.metrics.execution => wrong(State::TooLarge, &sandbox::too_long(text)),
             Prediction::Sql(_) => Verdict { execution: None, ..scored },
         }
     }
@@ -305,8 +319,32 @@ impl Candidate {
     fn reject(&self, variant: usize, rejection: Rejection) {
         self.rejected_by.fetch_min(variant, Ordering::Relaxed);
         let mut known = lock(&self.rejection);
-        if known.as_ref().is_none_or(|(earlier, _)| variant < *earlier) {
+        // A database that turns out to be broken says nothing, whatever was read from it before.
+        let counts = |(earlier, _): &(usize, Rejection)| {
+            variant < *earlier || variant == *earlier && rejection.state == State::GoldError
+        };
+        if known.as_ref().is_none_or(counts) {
             *known = Some((variant, rejection));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_an_error_that_names_the_item() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("shop.sqlite");
+        std::fs::write(&file, b"").unwrap();
+        let suite = Suite::at(&file).unwrap();
+        let nothing: Vec<usize> = Vec::new();
+        let error = guarded(7, &suite, || nothing[1]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("internal error while scoring item 7 (database `shop.sqlite`): index out"),
+            "{error}"
+        );
+        assert_eq!(guarded(7, &suite, || 1).unwrap(), 1);
     }
 }

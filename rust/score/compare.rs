@@ -31,13 +31,24 @@ impl Rejection {
             Failure::Database(message) => (State::GoldError, message),
             Failure::Cancelled => return None,
         };
-        Some(Self { state, detail: detail.clone() })
+        Some(Self { state, detail: shortened(detail) })
     }
 
     /// What the failure of a gold means for its predictions; `None` where the caller cancelled.
     pub(super) fn of_gold(failure: &Failure) -> Option<Self> {
         let rejection = Self::from_failure(failure)?;
         Some(Self { state: State::GoldError, detail: format!("gold: {}", rejection.detail) })
+    }
+}
+
+/// Most characters of SQLite's messages that a verdict keeps; they quote the query, which may be long.
+const DETAIL: usize = 300;
+
+/// A message with its end cut off where it is too long.
+fn shortened(message: &str) -> String {
+    match message.char_indices().nth(DETAIL) {
+        Some((end, _)) => format!("{}...", &message[..end]),
+        None => message.to_owned(),
     }
 }
 
@@ -76,12 +87,12 @@ impl Runner<'_> {
                 Some(Rejection::different(format!("{}, the gold has {}", count(digest.rows, "row"), gold.rows)))
             }
             Relation::Different => Some(Rejection::different("other cells than the gold")),
-            Relation::Unclear => self.compare_cells(gold_text, prediction),
+            Relation::Unclear => self.compare_cells(gold, gold_text, prediction),
         }
     }
 
-    fn compare_cells(&mut self, gold: &str, prediction: &str) -> Option<Rejection> {
-        let mut tables = [TableReader::default(), TableReader::default()];
+    fn compare_cells(&mut self, digest: &Digest, gold: &str, prediction: &str) -> Option<Rejection> {
+        let mut tables = [TableReader::new(digest), TableReader::new(digest)];
         for (text, reader) in [gold, prediction].into_iter().zip(&mut tables) {
             if let Err(failure) = self.run(text, reader) {
                 return Rejection::from_failure(&failure);
@@ -157,14 +168,22 @@ impl Reader for DigestReader<'_> {
     }
 }
 
-/// Most bytes of cells that are kept of a result where only the cells themselves can decide.
-const KEPT_BYTES: usize = 256 << 20;
+/// Most bytes of cells that are kept of a result where only the cells themselves can decide. Comparing takes some copies.
+const KEPT_BYTES: usize = 32 << 20;
 
 /// Keeps a result, and breaks off when it is too large.
-#[derive(Default)]
 struct TableReader {
     table: Table,
     bytes: usize,
+    /// How many rows more it takes: one that is random may have others each time that it runs.
+    rows: u64,
+}
+
+impl TableReader {
+    /// For a result with as many rows as that of the digest.
+    fn new(digest: &Digest) -> Self {
+        Self { table: Table::default(), bytes: 0, rows: digest.rows }
+    }
 }
 
 impl Reader for TableReader {
@@ -184,6 +203,9 @@ impl Reader for TableReader {
             }
             self.table.push(Cell::keep(value));
         }
+        // One row too many is enough to be different.
+        let Some(rows) = self.rows.checked_sub(1) else { return ControlFlow::Break(()) };
+        self.rows = rows;
         ControlFlow::Continue(())
     }
 }

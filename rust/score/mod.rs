@@ -12,6 +12,7 @@ mod schema;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use crate::error::{Error, Result};
 use crate::exec::sandbox::{self, Database, Failure, Limits};
@@ -172,7 +173,7 @@ impl Scorer {
         progress: &Progress,
     ) -> Result<Vec<Verdict>> {
         sandbox::initialize()?;
-        let batch = batch::Batch::plan(jobs, metrics, self.protocol);
+        let batch = batch::Batch::plan(jobs, metrics, self.protocol)?;
         progress.total.store(batch.pairs(), Ordering::Relaxed);
         let workers = self.workers()?;
         let units = batch.units();
@@ -208,6 +209,8 @@ impl Scorer {
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads)
             .thread_name(|index| format!("qsql-{index}"))
+            // As much again for what a query calls when its own stack is used up, and for us.
+            .stack_size(2 * sandbox::STACK_BYTES)
             .build()
             .map_err(|error| Error::Threads { threads: self.threads, message: error.to_string() })?;
         let new = Arc::new(Workers { process: std::process::id(), threads, databases: Databases::default() });
@@ -230,32 +233,64 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Open databases that nobody is using, the latest used last.
 #[derive(Debug, Default)]
-struct Databases(Mutex<Vec<(PathBuf, Database)>>);
+struct Databases(Mutex<Vec<Open>>);
+
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
+    stamp: Stamp,
+    database: Database,
+}
+
+/// What tells one state of a file from another without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    modified: Option<SystemTime>,
+    /// Device and number of the file, where there are such.
+    identity: Option<(u64, u64)>,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> std::result::Result<Self, Failure> {
+        let found = std::fs::metadata(path).map_err(|error| Failure::Database(error.to_string()))?;
+        #[cfg(unix)]
+        let identity = Some((std::os::unix::fs::MetadataExt::dev(&found), std::os::unix::fs::MetadataExt::ino(&found)));
+        #[cfg(not(unix))]
+        let identity = None;
+        Ok(Self { size: found.len(), modified: found.modified().ok(), identity })
+    }
+}
 
 impl Databases {
     /// How many stay open; each costs about 100 kB and a file descriptor.
     const IDLE: usize = 128;
 
-    /// Gives `use_it` the database at `path` and keeps it open afterwards.
+    /// Gives `use_it` the database at `path` and keeps it open afterwards. A file that changes meanwhile is a failure:
+    /// what was read of it is neither its old nor its new content.
     fn with<T>(
         &self,
         path: &Path,
         cancel: &Arc<AtomicBool>,
         use_it: impl FnOnce(&mut Database) -> T,
     ) -> std::result::Result<T, Failure> {
+        let stamp = Stamp::of(path)?;
         let idle = {
             let mut open = lock(&self.0);
-            open.iter().rposition(|(of, _)| of == path).map(|at| open.remove(at).1)
+            open.iter().rposition(|open| open.path == path).map(|at| open.remove(at))
         };
         let mut database = match idle {
-            Some(database) => database,
-            None => Database::open(path)?,
+            Some(open) if open.stamp == stamp => open.database,
+            _ => Database::open(path)?,
         };
         database.watch(Arc::clone(cancel));
         let result = use_it(&mut database);
+        if Stamp::of(path)? != stamp {
+            return Err(Failure::Database("the file changed while it was in use".to_owned()));
+        }
         let mut open = lock(&self.0);
         let oldest = (open.len() >= Self::IDLE).then(|| open.remove(0));
-        open.push((path.to_owned(), database));
+        open.push(Open { path: path.to_owned(), stamp, database });
         drop(open);
         // Closing takes a while: not under the lock.
         drop(oldest);

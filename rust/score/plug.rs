@@ -7,7 +7,7 @@ use super::batch::executed_text;
 use super::compare::{Rejection, Runner};
 use super::{Databases, Job, Prediction, Progress, Protocol, State};
 use crate::exec::digest::Digest;
-use crate::exec::sandbox::Failure;
+use crate::exec::sandbox::{Failure, SQL_BYTES};
 use crate::spider::values::Plugged;
 use crate::sql::rewrite;
 
@@ -33,6 +33,9 @@ pub(super) fn judge(
     progress: &Progress,
 ) -> Option<Outcome> {
     let Prediction::Sql(prediction) = job.prediction else { return None };
+    if prediction.len() > SQL_BYTES {
+        return None;
+    }
     let gold = executed_text(job.gold, protocol);
     let prediction = rewrite::replace_placeholders(prediction);
     let mut trial = Trial {

@@ -2,10 +2,11 @@
 
 #![expect(unsafe_code, reason = "a callback of the C interface")]
 
-use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use rusqlite::ffi;
+
+use super::watch::Watch;
 
 /// Functions that load code, and those whose time grows with the square of their arguments.
 const REFUSED: &[&CStr] = &[c"load_extension", c"fts3_tokenizer", c"json_patch", c"jsonb_patch"];
@@ -32,15 +33,21 @@ const REPORTS: &[&CStr] = &[
 
 /// The callback. Reading, calling functions and recursion are allowed, and pragmas that only report.
 ///
-/// It is registered with the address of a cell, and leaves there what it refused.
+/// It is registered with the address of the connection's watch, and leaves there what it refused.
 pub(super) unsafe extern "C" fn authorize(
-    refused: *mut c_void,
+    watch: *mut c_void,
     action: c_int,
     first: *const c_char,
     second: *const c_char,
     _database: *const c_char,
     _trigger: *const c_char,
 ) -> c_int {
+    // SAFETY: registered with the address of a live watch, on this thread.
+    let watch = unsafe { &*watch.cast::<Watch>() };
+    // Asked at every reference to a column, this is also a place to stop a compilation.
+    if watch.call() {
+        return ffi::SQLITE_DENY;
+    }
     let is = |name: *const c_char, wanted: &CStr| {
         // SAFETY: SQLite passes null or a C string that lives for the call.
         !name.is_null() && unsafe { CStr::from_ptr(name) }.to_bytes().eq_ignore_ascii_case(wanted.to_bytes())
@@ -54,11 +61,9 @@ pub(super) unsafe extern "C" fn authorize(
     if allowed {
         return ffi::SQLITE_OK;
     }
-    // SAFETY: registered with the address of such a cell, which lives as long as the connection, on this thread.
-    let refused = unsafe { &*refused.cast::<Cell<Option<&'static str>>>() };
     // The statements that change the schema show as writes to its tables.
     let is_schema = [c"sqlite_master", c"sqlite_temp_master"].iter().any(|name| is(first, name));
-    refused.set(Some(if is_schema { "a change of the schema" } else { action_name(action) }));
+    watch.refuse(if is_schema { "a change of the schema" } else { action_name(action) });
     ffi::SQLITE_DENY
 }
 

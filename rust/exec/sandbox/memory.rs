@@ -1,4 +1,5 @@
-//! Memory of SQLite, counted for each thread: what a query may not have, it does not get.
+//! Memory of SQLite, counted for each thread: what a query may not have, it does not get. A query that has used up its
+//! time or its stack gets no memory either, which ends it even where SQLite has no other look at the limits.
 //!
 //! SQLite's own heap limit is one for the whole process, so a greedy query would starve its neighbours, and its counter is
 //! one lock for all threads. Here every allocation is counted by the thread that makes it. A query runs on one thread from
@@ -13,11 +14,18 @@ use std::sync::OnceLock;
 
 use rusqlite::ffi;
 
+use super::STACK_BYTES;
+use super::watch::Watch;
+
 thread_local! {
     /// Bytes that SQLite has allocated on this thread since the query began, less what it freed.
     static USED: Cell<i64> = const { Cell::new(0) };
     /// How many it may.
     static LIMIT: Cell<i64> = const { Cell::new(i64::MAX) };
+    /// The watch of the running query; null between queries.
+    static WATCH: Cell<*const Watch> = const { Cell::new(ptr::null()) };
+    /// The address down to which its stack may grow.
+    static STACK_END: Cell<usize> = const { Cell::new(0) };
 }
 
 /// SQLite's own allocator, which does the work.
@@ -71,23 +79,42 @@ pub(super) fn install() -> bool {
     })
 }
 
-/// Runs `query` with at most `bytes` of new memory for SQLite.
-pub(super) fn limited<T>(bytes: usize, query: impl FnOnce() -> T) -> T {
-    /// Lifts the limit also when the query panics.
+/// Runs `query` with at most `bytes` of new memory for SQLite, and none once `watch` says that it must stop.
+pub(super) fn limited<T>(bytes: usize, watch: &Watch, query: impl FnOnce() -> T) -> T {
+    /// Lifts the limits also when the query panics.
     struct Lift;
     impl Drop for Lift {
         fn drop(&mut self) {
             LIMIT.set(i64::MAX);
+            WATCH.set(ptr::null());
         }
     }
     USED.set(0);
     LIMIT.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    WATCH.set(watch);
+    STACK_END.set(stack_pointer().saturating_sub(STACK_BYTES));
     let _lift = Lift;
     query()
 }
 
+/// An address in the present frame of the stack, which grows downwards on every machine that Rust's std is for.
+#[inline]
+fn stack_pointer() -> usize {
+    let here = 0_u8;
+    ptr::from_ref(&here).addr()
+}
+
 /// Whether the thread may have so many bytes more.
 fn has_room(bytes: i64) -> bool {
+    // SAFETY: null, or set by `limited` to a watch that outlives the query.
+    if let Some(watch) = unsafe { WATCH.get().as_ref() } {
+        if stack_pointer() < STACK_END.get() {
+            watch.stack_ends();
+        }
+        if watch.call() {
+            return false;
+        }
+    }
     USED.get().saturating_add(bytes) <= LIMIT.get()
 }
 

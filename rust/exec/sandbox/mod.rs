@@ -7,14 +7,13 @@
 
 #![expect(unsafe_code, reason = "statements are prepared and stepped through the C interface")]
 
-use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -26,9 +25,10 @@ mod clock;
 mod functions;
 mod memory;
 mod schema;
+mod watch;
 
-use self::clock::Moment;
 pub use self::schema::DatabaseSchema;
+use self::watch::{STEPS_PER_LOOK, Watch};
 use super::denotation::Value;
 use crate::error::Error;
 
@@ -50,15 +50,16 @@ impl Default for Limits {
     }
 }
 
-/// How many virtual machine instructions run between two looks at the limits. Few, because one of them may call a
-/// function on a value as large as [`value_bytes`] allows.
-const STEPS_PER_TICK: c_int = 32;
-
 /// `SQLITE_DBCONFIG_FP_DIGITS`, which the bindings do not name yet.
 const FLOAT_DIGITS: c_int = 1023;
 
-/// Longest query text, in bytes.
-const SQL_BYTES: c_int = 1_000_000;
+/// Longest query text, in bytes; the longest of Spider has 577. SQLite compiles some texts in time that grows with the
+/// square of their length, and takes no look at the limits on the way.
+pub const SQL_BYTES: usize = 50_000;
+
+/// How much stack a query may take. SQLite descends into subqueries and common table expressions, however deep they are
+/// nested, and a stack that ends under it takes the process along.
+pub const STACK_BYTES: usize = 8 << 20;
 
 /// Longest pattern of LIKE and GLOB, in bytes. Matching takes time in proportion to the pattern and to the text, and
 /// nothing can stop it in between.
@@ -130,33 +131,6 @@ pub fn initialize() -> Result<(), Error> {
     if memory::install() { Ok(()) } else { Err(Error::SqliteInUse) }
 }
 
-/// What the callbacks of a connection look at. Only the thread that uses the connection touches it.
-#[derive(Debug)]
-struct Watch {
-    cancel: Arc<AtomicBool>,
-    deadline: Cell<Moment>,
-    ticks: Cell<u64>,
-    stopped: Cell<Option<Stopped>>,
-    refused: Cell<Option<&'static str>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Stopped {
-    Cancelled,
-    Deadline,
-    Steps,
-}
-
-impl Watch {
-    /// A query begins.
-    fn begin(&self, limits: &Limits) {
-        self.deadline.set(Moment::now().after(limits.timeout));
-        self.ticks.set(limits.steps / u64::from(STEPS_PER_TICK.unsigned_abs()));
-        self.stopped.set(None);
-        self.refused.set(None);
-    }
-}
-
 /// An open database.
 #[derive(Debug)]
 pub struct Database {
@@ -168,7 +142,7 @@ pub struct Database {
 impl Database {
     /// Opens a database file read-only, as it is: no lock is taken and no journal looked at.
     ///
-    /// Nothing of the file is read before the first query, so a file that is no database shows there.
+    /// Its schema is read at once, so that no query pays for that, and all have the same limits.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         if !memory::install() {
             return Err(Failure::Database(Error::SqliteInUse.to_string()));
@@ -177,15 +151,15 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(immutable_uri(path), flags)
             .map_err(|error| Failure::Database(error.to_string()))?;
-        let watch = Box::new(Watch {
-            cancel: Arc::default(),
-            deadline: Cell::new(Moment::now()),
-            ticks: Cell::new(0),
-            stopped: Cell::new(None),
-            refused: Cell::new(None),
-        });
+        let watch = Box::new(Watch::new());
         let database = Self { connection, watch };
         database.configure(size).map_err(|error| Failure::Database(error.to_string()))?;
+        database.watch.start(&Limits { timeout: Duration::MAX, steps: u64::MAX, memory: usize::MAX });
+        match database.prepare("SELECT 1 FROM sqlite_master") {
+            Ok(_) => {}
+            Err(Failure::Database(message) | Failure::Sql(message)) => return Err(Failure::Database(message)),
+            Err(failure) => return Err(failure),
+        }
         Ok(database)
     }
 
@@ -198,7 +172,7 @@ impl Database {
         self.connection.pragma_update(None, "temp_store", "MEMORY")?;
         for (limit, value) in [
             (Limit::SQLITE_LIMIT_LENGTH, value_bytes(size)),
-            (Limit::SQLITE_LIMIT_SQL_LENGTH, SQL_BYTES),
+            (Limit::SQLITE_LIMIT_SQL_LENGTH, c_int::try_from(SQL_BYTES).unwrap_or(c_int::MAX)),
             (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN_BYTES),
             (Limit::SQLITE_LIMIT_VDBE_OP, PROGRAM_STEPS),
             (Limit::SQLITE_LIMIT_PARSER_DEPTH, PARSER_DEPTH),
@@ -207,19 +181,15 @@ impl Database {
         ] {
             self.connection.set_limit(limit, value)?;
         }
-        let watch = ptr::from_ref(&*self.watch).cast_mut().cast();
+        let watch = ptr::from_ref(&*self.watch).cast_mut().cast::<c_void>();
         // SAFETY: the handle is open. The watch is boxed and outlives the connection, whose thread is the only one to
         // call back; the callbacks only read it and set its cells.
         unsafe {
             let handle = self.connection.handle();
             // Digits of a float that becomes text: 15 in every SQLite that has no such setting.
             ffi::sqlite3_db_config(handle, FLOAT_DIGITS, 15, ptr::null_mut::<c_int>());
-            ffi::sqlite3_progress_handler(handle, STEPS_PER_TICK, Some(tick), watch);
-            ffi::sqlite3_set_authorizer(
-                handle,
-                Some(authorizer::authorize),
-                ptr::from_ref(&self.watch.refused).cast_mut().cast(),
-            );
+            ffi::sqlite3_progress_handler(handle, c_int::from(STEPS_PER_LOOK.cast_signed()), Some(progress), watch);
+            ffi::sqlite3_set_authorizer(handle, Some(authorizer::authorize), watch);
             match functions::register(handle) {
                 ffi::SQLITE_OK => Ok(()),
                 code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)),
@@ -229,12 +199,12 @@ impl Database {
 
     /// Sets the flag that cancels the queries from now on.
     pub fn watch(&mut self, cancel: Arc<AtomicBool>) {
-        self.watch.cancel = cancel;
+        self.watch.obey(cancel);
     }
 
     /// The tables of the database.
     pub fn schema(&mut self) -> Result<DatabaseSchema, Failure> {
-        self.watch.begin(&Limits::default());
+        self.watch.start(&Limits::default());
         schema::read(&self.connection).map_err(|error| Failure::Database(error.to_string()))
     }
 
@@ -242,18 +212,19 @@ impl Database {
     ///
     /// Text without a statement, such as a comment, has no columns and no rows.
     pub fn query(&mut self, text: &str, limits: &Limits, reader: &mut impl Reader) -> Result<(), Failure> {
-        self.watch.begin(limits);
-        memory::limited(limits.memory, || self.run(text, reader))
+        self.watch.start(limits);
+        memory::limited(limits.memory, &self.watch, || self.run(text, reader))
     }
 
     /// How many steps the latest query took, which had these limits; 1 at least.
     #[must_use]
     pub fn steps(&self, limits: &Limits) -> u64 {
-        1 + limits.steps.saturating_sub(self.watch.ticks.get() * u64::from(STEPS_PER_TICK.unsigned_abs()))
+        1 + limits.steps.saturating_sub(self.watch.steps_left())
     }
 
     fn run(&self, text: &str, reader: &mut impl Reader) -> Result<(), Failure> {
         let statement = self.prepare(text)?;
+        self.watch.compiled();
         if reader.start(statement.as_ref().map_or(0, Statement::columns)).is_break() {
             return Ok(());
         }
@@ -271,9 +242,8 @@ impl Database {
         if text.contains('\0') {
             return Err(Failure::Sql("embedded null character".to_owned()));
         }
-        let length = c_int::try_from(text.len()).ok().filter(|&length| length <= SQL_BYTES);
-        let length =
-            length.ok_or_else(|| Failure::TooLarge(format!("a query of {} bytes, at most {SQL_BYTES}", text.len())))?;
+        let length = c_int::try_from(text.len()).ok().filter(|_| text.len() <= SQL_BYTES);
+        let length = length.ok_or_else(|| Failure::TooLarge(too_long(text)))?;
         let mut handle = ptr::null_mut();
         let mut tail = ptr::null();
         // SAFETY: the connection is open, the text is alive for the call and its length is given; `handle` and `tail`
@@ -301,7 +271,8 @@ impl Database {
         if statement.parameters() > 0 {
             return Err(Failure::Sql("the query has parameters, which have no values here".to_owned()));
         }
-        if !statement.is_readonly() {
+        // Statements that write have no columns, also where they find nothing to do, such as `REINDEX` without an index.
+        if !statement.is_readonly() || statement.columns() == 0 {
             return Err(Failure::Forbidden("the statement writes".to_owned()));
         }
         Ok(Some(statement))
@@ -312,17 +283,14 @@ impl Database {
         // SAFETY: the connection is open; the message is a C string that is copied before the next call.
         let message =
             unsafe { CStr::from_ptr(ffi::sqlite3_errmsg(self.connection.handle())) }.to_string_lossy().into_owned();
-        // A refused function is reported as a plain error.
-        if let Some(refused) = self.watch.refused.get() {
+        // Whoever stops a query or refuses something does it through an error that SQLite knows, such as a lack of memory.
+        if let Some(failure) = self.watch.failure() {
+            return failure;
+        }
+        if let Some(refused) = self.watch.refused() {
             return Failure::Forbidden(refused.to_owned());
         }
         match code & 0xff {
-            ffi::SQLITE_INTERRUPT => match self.watch.stopped.get() {
-                Some(Stopped::Deadline) => Failure::Timeout("the deadline passed".to_owned()),
-                Some(Stopped::Steps) => Failure::Timeout("the budget of steps ran out".to_owned()),
-                Some(Stopped::Cancelled) => Failure::Cancelled,
-                None => Failure::Sql(message),
-            },
             ffi::SQLITE_AUTH | ffi::SQLITE_READONLY => Failure::Forbidden(message),
             ffi::SQLITE_NOMEM | ffi::SQLITE_TOOBIG | ffi::SQLITE_FULL => Failure::TooLarge(message),
             ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB | ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN => {
@@ -333,6 +301,12 @@ impl Database {
             _ => Failure::Sql(message),
         }
     }
+}
+
+/// What is wrong with a text of more than [`SQL_BYTES`].
+#[must_use]
+pub fn too_long(text: &str) -> String {
+    format!("a query of {} bytes, at most {SQL_BYTES}", text.len())
 }
 
 /// How SQLite's messages about its limits begin.
@@ -378,21 +352,9 @@ fn is_blank(text: &[u8]) -> bool {
 }
 
 /// The progress handler: not zero stops the query.
-unsafe extern "C" fn tick(watch: *mut c_void) -> c_int {
+unsafe extern "C" fn progress(watch: *mut c_void) -> c_int {
     // SAFETY: `configure` registered this with the address of a live `Watch`, on this thread.
-    let watch = unsafe { &*watch.cast::<Watch>() };
-    let stop = if watch.cancel.load(Ordering::Relaxed) {
-        Stopped::Cancelled
-    } else if watch.ticks.get() == 0 {
-        Stopped::Steps
-    } else if Moment::now() >= watch.deadline.get() {
-        Stopped::Deadline
-    } else {
-        watch.ticks.set(watch.ticks.get() - 1);
-        return 0;
-    };
-    watch.stopped.set(Some(stop));
-    1
+    c_int::from(unsafe { &*watch.cast::<Watch>() }.steps())
 }
 
 /// A prepared statement; it cannot outlive its connection.

@@ -1,0 +1,138 @@
+//! What a running query may still use, looked at from everywhere SQLite lets us in: between its instructions, at its
+//! allocations, and at the questions it asks the authorizer.
+//!
+//! Only the instructions of the virtual machine have a progress handler. A query can also grow without bounds while it is
+//! compiled, where common table expressions, window functions and terms of WHERE multiply, or while one instruction runs;
+//! both allocate as they go.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::clock::Moment;
+use super::{Failure, Limits};
+
+/// How many virtual machine instructions run between two looks at the limits. Few, because one of them may call a
+/// function on a value as large as [`value_bytes`](super::value_bytes) allows.
+pub(super) const STEPS_PER_LOOK: u16 = 32;
+
+/// What the callbacks of a connection look at. Only the thread that uses the connection touches it.
+#[derive(Debug)]
+pub(super) struct Watch {
+    cancel: Arc<AtomicBool>,
+    deadline: Cell<Moment>,
+    looks: Cell<u64>,
+    compiling: Cell<bool>,
+    calls: Cell<u16>,
+    stopped: Cell<Option<Stopped>>,
+    refused: Cell<Option<&'static str>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stopped {
+    Cancelled,
+    Deadline,
+    Steps,
+    Stack,
+}
+
+impl Watch {
+    /// A watch that stops nothing before [`start`](Self::start).
+    pub(super) fn new() -> Self {
+        Self {
+            cancel: Arc::default(),
+            deadline: Cell::new(Moment::now()),
+            looks: Cell::new(0),
+            compiling: Cell::new(false),
+            calls: Cell::new(0),
+            stopped: Cell::new(None),
+            refused: Cell::new(None),
+        }
+    }
+
+    /// Sets the flag that cancels the queries from now on.
+    pub(super) fn obey(&mut self, cancel: Arc<AtomicBool>) {
+        self.cancel = cancel;
+    }
+
+    /// Begins a query, with its compilation.
+    pub(super) fn start(&self, limits: &Limits) {
+        self.deadline.set(Moment::now().after(limits.timeout));
+        self.looks.set(limits.steps / u64::from(STEPS_PER_LOOK));
+        self.compiling.set(true);
+        self.calls.set(0);
+        self.stopped.set(None);
+        self.refused.set(None);
+    }
+
+    /// The query is compiled: from here on its instructions count as steps.
+    pub(super) fn compiled(&self) {
+        self.compiling.set(false);
+    }
+
+    /// Whether the query must stop now, [`STEPS_PER_LOOK`] steps after the last time it was asked.
+    pub(super) fn steps(&self) -> bool {
+        if self.overdue() {
+            return true;
+        }
+        let left = self.looks.get().checked_sub(1);
+        left.map_or_else(|| self.stop(Stopped::Steps), |left| self.looks.set(left));
+        left.is_none()
+    }
+
+    /// How many steps the query has left.
+    pub(super) fn steps_left(&self) -> u64 {
+        self.looks.get() * u64::from(STEPS_PER_LOOK)
+    }
+
+    /// Whether the query must stop now that it calls us. Calls count as steps while it is compiled; later on instructions
+    /// do, and how often they call depends on what earlier queries have left in caches.
+    pub(super) fn call(&self) -> bool {
+        if self.stopped.get().is_some() {
+            return true;
+        }
+        self.calls.set((self.calls.get() + 1) % STEPS_PER_LOOK);
+        self.calls.get() == 0 && if self.compiling.get() { self.steps() } else { self.overdue() }
+    }
+
+    /// The query has used up the stack that it may have.
+    pub(super) fn stack_ends(&self) {
+        self.stop(Stopped::Stack);
+    }
+
+    /// Notes what the authorizer refused.
+    pub(super) fn refuse(&self, action: &'static str) {
+        self.refused.set(Some(action));
+    }
+
+    /// What the authorizer refused.
+    pub(super) fn refused(&self) -> Option<&'static str> {
+        self.refused.get()
+    }
+
+    /// Why the query was stopped, if it was.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        Some(match self.stopped.get()? {
+            Stopped::Cancelled => Failure::Cancelled,
+            Stopped::Deadline => Failure::Timeout("the deadline passed".to_owned()),
+            Stopped::Steps => Failure::Timeout("the budget of steps ran out".to_owned()),
+            Stopped::Stack => Failure::TooLarge("nested too deeply".to_owned()),
+        })
+    }
+
+    fn overdue(&self) -> bool {
+        if self.cancel.load(Ordering::Relaxed) {
+            self.stop(Stopped::Cancelled);
+        } else if Moment::now() >= self.deadline.get() {
+            self.stop(Stopped::Deadline);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Notes the first reason; what comes after follows from it.
+    fn stop(&self, reason: Stopped) {
+        self.stopped.set(self.stopped.get().or(Some(reason)));
+    }
+}

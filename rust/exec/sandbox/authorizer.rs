@@ -45,7 +45,7 @@ pub(super) unsafe extern "C" fn authorize(
     // SAFETY: registered with the address of a live watch, on this thread.
     let watch = unsafe { &*watch.cast::<Watch>() };
     // Asked at every reference to a column, this is also a place to stop a compilation.
-    if watch.call() {
+    if watch.call() || action == ffi::SQLITE_FUNCTION && watch.function() {
         return ffi::SQLITE_DENY;
     }
     let is = |name: *const c_char, wanted: &CStr| {

@@ -7,20 +7,25 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_int, c_void};
-use std::ptr;
 
 use memchr::memmem::{self, find};
 use rusqlite::ffi;
 
+use super::like::like;
+use super::watch::Watch;
+
 type Function = unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
 
-/// Registers the functions with a connection; returns SQLite's result code.
+/// Registers the functions here and those of [`like`](mod@super::like) with a connection; returns SQLite's result code.
 ///
 /// # Safety
 ///
-/// `connection` must be an open connection.
-pub(super) unsafe fn register(connection: *mut ffi::sqlite3) -> c_int {
-    const FUNCTIONS: [(&CStr, c_int, Function); 5] = [
+/// `connection` must be an open connection, and the watch outlive it.
+pub(super) unsafe fn register(connection: *mut ffi::sqlite3, watch: *const Watch) -> c_int {
+    const FUNCTIONS: [(&CStr, c_int, Function); 8] = [
+        (c"like", 2, like::<false>),
+        (c"like", 3, like::<false>),
+        (c"glob", 2, like::<true>),
         (c"instr", 2, instr),
         (c"replace", 3, replace),
         (c"trim", 2, trim::<true, true>),
@@ -31,14 +36,14 @@ pub(super) unsafe fn register(connection: *mut ffi::sqlite3) -> c_int {
     FUNCTIONS
         .iter()
         .map(|&(name, arguments, function)| {
-            // SAFETY: an open connection by the caller's promise, a static name, and functions that need no data.
+            // SAFETY: an open connection by the caller's promise, a static name, and the data that some of the functions need.
             unsafe {
                 ffi::sqlite3_create_function_v2(
                     connection,
                     name.as_ptr(),
                     arguments,
                     flags,
-                    ptr::null_mut::<c_void>(),
+                    watch.cast_mut().cast::<c_void>(),
                     Some(function),
                     None,
                     None,
@@ -55,7 +60,7 @@ pub(super) unsafe fn register(connection: *mut ffi::sqlite3) -> c_int {
 /// # Safety
 ///
 /// `value` must be an argument of the running function, and not be converted while the text is in use.
-unsafe fn text<'a>(value: *mut ffi::sqlite3_value) -> Option<&'a [u8]> {
+pub(super) unsafe fn text<'a>(value: *mut ffi::sqlite3_value) -> Option<&'a [u8]> {
     // SAFETY: by the caller's promise; the length is asked for after the text, as SQLite wants it.
     unsafe {
         let data = ffi::sqlite3_value_text(value);
@@ -199,12 +204,15 @@ mod tests {
     use rusqlite::Connection;
     use rusqlite::types::Value;
 
+    use super::super::Limits;
     use super::*;
 
     fn connections() -> [Connection; 2] {
         let [theirs, ours] = [(); 2].map(|()| Connection::open_in_memory().unwrap());
-        // SAFETY: the connection is open.
-        assert_eq!(unsafe { register(ours.handle()) }, ffi::SQLITE_OK);
+        let watch = Box::leak(Box::new(Watch::new()));
+        watch.start(&Limits::default());
+        // SAFETY: the connection is open, and the watch is never dropped.
+        assert_eq!(unsafe { register(ours.handle(), watch) }, ffi::SQLITE_OK);
         [theirs, ours]
     }
 
@@ -236,6 +244,34 @@ mod tests {
                 });
                 prop_assert_eq!(theirs, ours, "{}", call);
             }
+        }
+    }
+
+    /// Patterns and texts of few different characters, wildcards among them, so that they match often.
+    fn pattern() -> impl Strategy<Value = Value> {
+        let parts = ["%", "_", "*", "?", "[", "]", "^", "-", "a", "b", "A", "\u{e4}", "\u{c4}", "/", "\0"];
+        prop_oneof![
+            9 => prop::collection::vec(prop::sample::select(parts.to_vec()), 0..9)
+                .prop_map(|parts| Value::Text(parts.concat())),
+            1 => value(),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #[test]
+        fn patterns_match_as_in_sqlite(a in pattern(), b in pattern(), c in prop::sample::select(vec!["/", "%", "_", "a"])) {
+            let connections = connections();
+            let [pattern, subject] = ["CAST(CAST(?1 AS BLOB) AS TEXT)", "CAST(CAST(?2 AS BLOB) AS TEXT)"];
+            let query = format!(
+                "SELECT ?2 LIKE ?1, ?2 GLOB ?1, ?2 LIKE ?1 ESCAPE ?3, {subject} LIKE {pattern}, {subject} GLOB {pattern}"
+            );
+            let [theirs, ours] = connections.each_ref().map(|connection| {
+                connection.query_row(&query, (&a, &b, c), |row| {
+                    (0..5).map(|column| row.get::<_, Value>(column)).collect::<rusqlite::Result<Vec<_>>>()
+                }).unwrap()
+            });
+            prop_assert_eq!(theirs, ours);
         }
     }
 

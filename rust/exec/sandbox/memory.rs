@@ -28,6 +28,10 @@ thread_local! {
     static STACK_END: Cell<usize> = const { Cell::new(0) };
 }
 
+/// What an allocation takes beyond the bytes that SQLite asks for: its size in front of it, what the system's allocator
+/// keeps, and what it rounds up by. A query of a million small rows has a million of them.
+const OVERHEAD: i64 = 24;
+
 /// SQLite's own allocator, which does the work.
 struct Methods {
     malloc: unsafe extern "C" fn(c_int) -> *mut c_void,
@@ -119,12 +123,12 @@ fn has_room(bytes: i64) -> bool {
 }
 
 unsafe extern "C" fn counted_malloc(bytes: c_int) -> *mut c_void {
-    let Some(methods) = DEFAULT.get().filter(|_| has_room(bytes.into())) else { return ptr::null_mut() };
+    let Some(methods) = DEFAULT.get().filter(|_| has_room(i64::from(bytes) + OVERHEAD)) else { return ptr::null_mut() };
     // SAFETY: the default method with SQLite's own argument; what it returns is null or a live allocation.
     unsafe {
         let allocation = (methods.malloc)(bytes);
         if !allocation.is_null() {
-            USED.set(USED.get() + i64::from((methods.size)(allocation)));
+            USED.set(USED.get() + i64::from((methods.size)(allocation)) + OVERHEAD);
         }
         allocation
     }
@@ -134,7 +138,7 @@ unsafe extern "C" fn counted_free(allocation: *mut c_void) {
     if let Some(methods) = DEFAULT.get() {
         // SAFETY: SQLite frees what this allocator gave it, once.
         unsafe {
-            USED.set(USED.get() - i64::from((methods.size)(allocation)));
+            USED.set(USED.get() - i64::from((methods.size)(allocation)) - OVERHEAD);
             (methods.free)(allocation);
         }
     }

@@ -23,6 +23,7 @@ use rusqlite::{Connection, OpenFlags, ffi};
 mod authorizer;
 mod clock;
 mod functions;
+mod like;
 mod memory;
 mod schema;
 mod watch;
@@ -57,12 +58,15 @@ const FLOAT_DIGITS: c_int = 1023;
 /// square of their length, and takes no look at the limits on the way.
 pub const SQL_BYTES: usize = 50_000;
 
+/// Most calls of functions that a query may spell out. Between two jumps of its program nothing looks at the limits, and
+/// each call may work through a value as large as [`value_bytes`] allows.
+const FUNCTION_CALLS: u32 = 1000;
+
 /// How much stack a query may take. SQLite descends into subqueries and common table expressions, however deep they are
 /// nested, and a stack that ends under it takes the process along.
 pub const STACK_BYTES: usize = 8 << 20;
 
-/// Longest pattern of LIKE and GLOB, in bytes. Matching takes time in proportion to the pattern and to the text, and
-/// nothing can stop it in between.
+/// Longest pattern of LIKE and GLOB, in bytes. Matching takes time in proportion to the pattern and to the text.
 const PATTERN_BYTES: c_int = 500;
 
 /// Most instructions of a compiled query; the largest of Spider has some hundreds.
@@ -74,7 +78,7 @@ const PARSER_DEPTH: c_int = 500;
 /// Largest text, blob or row in bytes: that of the database file, within bounds. No value in the file is larger, and one
 /// that a query makes has no need to be; functions on it run to their end before the next look at the limits.
 fn value_bytes(file: u64) -> c_int {
-    c_int::try_from(file.clamp(64 << 10, 1_000_000_000)).unwrap_or(c_int::MAX)
+    c_int::try_from(file.clamp(64 << 10, 4 << 20)).unwrap_or(c_int::MAX)
 }
 
 /// Why a query gave no result.
@@ -190,7 +194,7 @@ impl Database {
             ffi::sqlite3_db_config(handle, FLOAT_DIGITS, 15, ptr::null_mut::<c_int>());
             ffi::sqlite3_progress_handler(handle, c_int::from(STEPS_PER_LOOK.cast_signed()), Some(progress), watch);
             ffi::sqlite3_set_authorizer(handle, Some(authorizer::authorize), watch);
-            match functions::register(handle) {
+            match functions::register(handle, &raw const *self.watch) {
                 ffi::SQLITE_OK => Ok(()),
                 code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)),
             }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::clock::Moment;
-use super::{Failure, Limits};
+use super::{FUNCTION_CALLS, Failure, Limits};
 
 /// How many virtual machine instructions run between two looks at the limits. Few, because one of them may call a
 /// function on a value as large as [`value_bytes`](super::value_bytes) allows.
@@ -24,6 +24,7 @@ pub(super) struct Watch {
     looks: Cell<u64>,
     compiling: Cell<bool>,
     calls: Cell<u16>,
+    functions: Cell<u32>,
     stopped: Cell<Option<Stopped>>,
     refused: Cell<Option<&'static str>>,
 }
@@ -34,6 +35,7 @@ enum Stopped {
     Deadline,
     Steps,
     Stack,
+    Functions,
 }
 
 impl Watch {
@@ -45,6 +47,7 @@ impl Watch {
             looks: Cell::new(0),
             compiling: Cell::new(false),
             calls: Cell::new(0),
+            functions: Cell::new(0),
             stopped: Cell::new(None),
             refused: Cell::new(None),
         }
@@ -61,6 +64,7 @@ impl Watch {
         self.looks.set(limits.steps / u64::from(STEPS_PER_LOOK));
         self.compiling.set(true);
         self.calls.set(0);
+        self.functions.set(0);
         self.stopped.set(None);
         self.refused.set(None);
     }
@@ -95,6 +99,15 @@ impl Watch {
         self.calls.get() == 0 && if self.compiling.get() { self.steps() } else { self.overdue() }
     }
 
+    /// The query calls a function at one more place; whether it must stop.
+    pub(super) fn function(&self) -> bool {
+        self.functions.set(self.functions.get().saturating_add(1));
+        if self.functions.get() > FUNCTION_CALLS {
+            self.stop(Stopped::Functions);
+        }
+        self.stopped.get().is_some()
+    }
+
     /// The query has used up the stack that it may have.
     pub(super) fn stack_ends(&self) {
         self.stop(Stopped::Stack);
@@ -117,6 +130,7 @@ impl Watch {
             Stopped::Deadline => Failure::Timeout("the deadline passed".to_owned()),
             Stopped::Steps => Failure::Timeout("the budget of steps ran out".to_owned()),
             Stopped::Stack => Failure::TooLarge("nested too deeply".to_owned()),
+            Stopped::Functions => Failure::TooLarge(format!("more than {FUNCTION_CALLS} function calls")),
         })
     }
 

@@ -1,5 +1,6 @@
-//! SQL as text: no database, no schema.
+//! SQL as text: no database.
 
+pub mod canonical;
 pub mod lex;
 pub mod rewrite;
 pub mod statement;

@@ -1,0 +1,58 @@
+//! Which conditions stand in `ON` and which in `WHERE`.
+//!
+//! SQLite adds the `ON` of inner joins to the `WHERE` before it does anything with either, so that a condition means the
+//! same in both. The canonical form has those that equate columns of two tables in `ON`, at the first place where both
+//! tables are known, and all others in `WHERE`. The tables stay in their order: the official metric does not look at it,
+//! and SQLite may return rows in another order if it changes.
+
+use super::tree::{Expr, Join, Operator, Select};
+
+/// Moves conditions to where they belong, if all joins are inner joins.
+pub(super) fn arrange(select: &mut Select, is_free: bool) {
+    if is_free {
+        for source in &mut select.from {
+            if source.join == Join::Cross {
+                source.join = Join::Inner;
+            }
+        }
+    }
+    let others = select.from.get(1..).unwrap_or_default();
+    if others.is_empty() || others.iter().any(|source| source.join != Join::Inner) {
+        return;
+    }
+    // Into a disjunction nothing can go without parentheses.
+    let is_open = !matches!(select.filter, Some(Expr::Or(_)));
+    let mut on: Vec<Vec<Expr>> = select.from.iter().map(|_| Vec::new()).collect();
+    let mut filter = Vec::new();
+    for position in 0..select.from.len() {
+        let conjuncts = select.from[position].on.take().map_or_else(Vec::new, Expr::into_conjuncts);
+        for conjunct in conjuncts {
+            match join_position(&conjunct, select) {
+                Some(place) => on[place].push(conjunct),
+                None if is_open && !matches!(conjunct, Expr::Or(_)) => filter.push(conjunct),
+                None => on[position].push(conjunct),
+            }
+        }
+    }
+    for conjunct in select.filter.take().map_or_else(Vec::new, Expr::into_conjuncts) {
+        match join_position(&conjunct, select) {
+            Some(place) => on[place].push(conjunct),
+            None => filter.push(conjunct),
+        }
+    }
+    for (source, conjuncts) in select.from.iter_mut().zip(on) {
+        source.on = Expr::and(conjuncts);
+    }
+    select.filter = Expr::and(filter);
+}
+
+/// For a condition that equates columns of two tables of this `FROM`: the place of the later one.
+fn join_position(conjunct: &Expr, select: &Select) -> Option<usize> {
+    let Expr::Binary(Operator::Equal, left, right) = conjunct else { return None };
+    let place = |expr: &Expr| match expr {
+        Expr::Column { table, .. } => select.from.iter().position(|source| source.id == *table),
+        _ => None,
+    };
+    let (left, right) = (place(left)?, place(right)?);
+    (left != right).then(|| left.max(right))
+}

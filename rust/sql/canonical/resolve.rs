@@ -1,0 +1,542 @@
+//! What names mean: each becomes a column of a certain table, or what an alias stands for.
+//!
+//! The rules are SQLite's. A name is looked for in the innermost `SELECT` first and then outwards; in each, columns come
+//! before aliases. Only a name that is a whole term of `ORDER BY` means an alias before it means a column. A name in
+//! double quotes that is nothing else is a string.
+
+use super::CanonicalError;
+use super::read::{Read, refuse, unsupported};
+use super::schema::Schema;
+use super::scope::{
+    Alias, Columns, Derived, Listed, Scope, Table, is_ordinal, is_row_number, item_name, repeatable, stored,
+};
+use super::tree::{Arm, Expr, Item, Name, Operator, Order, PartMut, Query, Quote, Relation, Select};
+
+/// Most expressions that take the place of aliases in a statement: aliases of aliases grow like powers of two.
+const REPLACEMENTS: usize = 200;
+
+pub(super) struct Resolver<'s> {
+    schema: Option<&'s Schema>,
+    pub(super) tables: Vec<Table<'s>>,
+    scopes: Vec<Scope>,
+    replacements: usize,
+}
+
+/// What the query around a query needs to know of it.
+struct Outside<'s> {
+    columns: Columns<'s>,
+    /// Items whose aliases are needed inside.
+    kept: Vec<usize>,
+}
+
+/// The result columns of a `SELECT`, as far as they are known, which is up to a star of an unknown table.
+#[derive(Default)]
+struct Listing {
+    columns: Vec<Listed>,
+    is_complete: bool,
+}
+
+impl<'s> Resolver<'s> {
+    pub(super) fn new(schema: Option<&'s Schema>) -> Self {
+        Self { schema, tables: Vec::new(), scopes: Vec::new(), replacements: 0 }
+    }
+
+    /// Resolves a query that is no table, where nothing outside can refer to its aliases.
+    pub(super) fn query(&mut self, query: &mut Query) -> Read<()> {
+        let kept = self.arms(query)?.kept;
+        strip(&mut query.arms[0].select, &kept);
+        Ok(())
+    }
+
+    fn arms(&mut self, query: &mut Query) -> Read<Outside<'s>> {
+        let is_compound = query.arms.len() > 1;
+        let (first, others) = query.arms.split_at_mut(1);
+        let outside = self.select(&mut first[0].select, &mut query.order, is_compound)?;
+        for arm in others {
+            let kept = self.select(&mut arm.select, &mut [], true)?.kept;
+            strip(&mut arm.select, &kept);
+        }
+        Ok(outside)
+    }
+
+    fn select(&mut self, select: &mut Select, order: &mut [Order], is_compound: bool) -> Read<Outside<'s>> {
+        let scope = self.from(select)?;
+        self.scopes.push(scope);
+        self.using(select)?;
+        let listing = self.items(select)?;
+        let aliases = select.items.iter().enumerate().filter_map(|(item, of)| match of {
+            Item::Expr { expr, alias: Some(name) } => {
+                Some(Alias { name: name.lower(), item, value: repeatable(expr), kept: false })
+            }
+            _ => None,
+        });
+        let aliases = aliases.collect();
+        let scope = self.scope()?;
+        scope.aliases = aliases;
+        scope.sees_aliases = true;
+        for source in &mut select.from {
+            self.optional(&mut source.on)?;
+        }
+        self.optional(&mut select.filter)?;
+        for term in &mut select.group {
+            self.group_term(term, &listing)?;
+        }
+        self.optional(&mut select.having)?;
+        for term in order {
+            if is_compound {
+                self.compound_order_term(&mut term.expr, &listing)?;
+            } else {
+                self.order_term(&mut term.expr, &listing)?;
+            }
+        }
+        let columns = self.columns(select);
+        let scope = self.scopes.pop().ok_or_else(|| unsupported("a query without scope"))?;
+        let kept = scope.aliases.iter().filter(|alias| alias.kept).map(|alias| alias.item).collect();
+        Ok(Outside { columns, kept })
+    }
+
+    /// The tables of a `FROM`. Queries among them see what is outside, but not each other.
+    fn from(&mut self, select: &mut Select) -> Read<Scope> {
+        let alone = select.from.len() == 1;
+        let mut scope = Scope::default();
+        for source in &mut select.from {
+            let (name, columns, used) = match &mut source.relation {
+                Relation::Table(name) => {
+                    let columns = stored(self.schema, name)
+                        .ok_or_else(|| CanonicalError::UnknownTable { name: name.clone() })?;
+                    (name.clone(), columns, Vec::new())
+                }
+                Relation::Query(query) => {
+                    let Outside { columns, kept } = self.arms(query)?;
+                    // Where not all names are known, any alias may be one that is referred to.
+                    let all = if columns.is_unknown() { 0..query.arms[0].select.items.len() } else { 0..0 };
+                    (String::new(), columns, all.chain(kept).collect())
+                }
+            };
+            source.id = self.tables.len();
+            scope.tables.push(source.id);
+            let visible = source.alias.take().map_or(name, |alias| alias.lower());
+            self.tables.push(Table { visible, columns, alone, correlated: false, merged: Vec::new(), used });
+        }
+        Ok(scope)
+    }
+
+    /// `USING` as `ON`: of the tables before, the first that has the column.
+    fn using(&mut self, select: &mut Select) -> Read<()> {
+        for position in 0..select.from.len() {
+            let names = std::mem::take(&mut select.from[position].using);
+            let mut conditions = Vec::new();
+            for name in names {
+                let name = name.lower();
+                let has = |table: usize| {
+                    let columns = &self.tables[table].columns;
+                    refuse(columns.is_unknown(), "USING without schema").map(|()| columns.position(&name).is_some())
+                };
+                let right = select.from[position].id;
+                let mut left = None;
+                for source in &select.from[..position] {
+                    if left.is_none() && has(source.id)? {
+                        left = Some(source.id);
+                    }
+                }
+                let (Some(left), true) = (left, has(right)?) else {
+                    return Err(CanonicalError::UnknownColumn { name });
+                };
+                let column = |resolver: &mut Self, table| Box::new(resolver.column(table, &name, 0));
+                let (left, right_column) = (column(self, left), column(self, right));
+                conditions.push(Expr::Binary(Operator::Equal, left, right_column));
+                self.tables[right].merged.push(name);
+            }
+            if !conditions.is_empty() {
+                let stars = select.items.iter().any(|item| matches!(item, Item::Star));
+                refuse(stars, "a star with USING")?;
+                select.from[position].on = Expr::and(conditions);
+            }
+        }
+        Ok(())
+    }
+
+    fn items(&mut self, select: &mut Select) -> Read<Listing> {
+        let mut listing = Listing { columns: Vec::new(), is_complete: true };
+        let tables = self.scope()?.tables.clone();
+        let mut items = Vec::with_capacity(select.items.len());
+        for mut item in std::mem::take(&mut select.items) {
+            if let Item::NamedStar(name) = &item {
+                let mut named = tables.iter().filter(|&&table| name.is(&self.tables[table].visible));
+                let (Some(&table), None) = (named.next(), named.next()) else {
+                    return Err(CanonicalError::UnknownTable { name: name.text.clone() });
+                };
+                item = if tables.len() == 1 { Item::Star } else { Item::TableStar(table) };
+            }
+            match &mut item {
+                Item::Expr { expr, alias } => {
+                    self.expr(expr)?;
+                    let name = alias.as_ref().map(Name::lower);
+                    listing.columns.push(Listed { name, value: repeatable(expr) });
+                }
+                Item::Star => self.star(&mut listing, &tables),
+                Item::TableStar(table) => {
+                    let before = listing.columns.len();
+                    self.star(&mut listing, &[*table]);
+                    let expanded = listing.columns.get(before..).unwrap_or_default();
+                    // A star of one of several tables is spelled out: the official grammar has none.
+                    if listing.is_complete && expanded.iter().all(|column| column.value.is_some()) {
+                        for expr in expanded.iter().filter_map(|column| column.value.clone()) {
+                            self.mark_columns(&expr);
+                            items.push(Item::Expr { expr, alias: None });
+                        }
+                        continue;
+                    }
+                }
+                Item::NamedStar(_) => {}
+            }
+            items.push(item);
+        }
+        select.items = items;
+        Ok(listing)
+    }
+
+    /// Lists the columns of a star.
+    fn star(&mut self, listing: &mut Listing, tables: &[usize]) {
+        for &table in tables {
+            let Some(names) = self.tables[table].columns.names() else {
+                listing.is_complete = false;
+                return;
+            };
+            for name in names.into_iter().filter(|_| listing.is_complete) {
+                let value = name.as_ref().map(|name| Expr::Column { table, name: name.clone() });
+                listing.columns.push(Listed { name, value });
+            }
+        }
+    }
+
+    /// The columns of a `SELECT` whose names are resolved.
+    fn columns(&self, select: &Select) -> Columns<'s> {
+        let mut columns = Vec::new();
+        for (position, item) in select.items.iter().enumerate() {
+            match item {
+                Item::Expr { expr, alias } => {
+                    let name = item_name(expr, alias.as_ref());
+                    columns.push(Derived { name, item: Some(position), of: None });
+                }
+                Item::Star => {
+                    for source in &select.from {
+                        let Some(names) = self.tables[source.id].columns.names() else { return Columns::Unknown };
+                        let of = |index| Some((source.id, index));
+                        columns.extend(
+                            names.into_iter().enumerate().map(|(index, name)| Derived { name, item: None, of: of(index) }),
+                        );
+                    }
+                }
+                Item::TableStar(_) | Item::NamedStar(_) => return Columns::Unknown,
+            }
+        }
+        Columns::Derived(columns)
+    }
+
+    fn optional(&mut self, expr: &mut Option<Expr>) -> Read<()> {
+        expr.as_mut().map_or(Ok(()), |expr| self.expr(expr))
+    }
+
+    fn expr(&mut self, expr: &mut Expr) -> Read<()> {
+        if let Expr::Name { table, name } = expr {
+            *expr = match table.take() {
+                Some(table) => self.qualified(&table, name)?,
+                None => self.bare(name)?,
+            };
+            return Ok(());
+        }
+        for part in expr.parts_mut() {
+            match part {
+                PartMut::Expr(expr) => self.expr(expr)?,
+                PartMut::Query(query) => self.query(query)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn scope(&mut self) -> Read<&mut Scope> {
+        self.scopes.last_mut().ok_or_else(|| unsupported("a name outside of all queries"))
+    }
+
+    /// `table.name`
+    fn qualified(&mut self, table: &Name, name: &Name) -> Read<Expr> {
+        let lower = name.lower();
+        for depth in 0..self.scopes.len() {
+            let mut found = Vec::new();
+            for &id in &self.scopes[self.scopes.len() - 1 - depth].tables {
+                let of = &self.tables[id];
+                if table.is(&of.visible) {
+                    refuse(is_row_number(&lower) && of.columns.position(&lower).is_none(), "the number of a row")?;
+                    refuse(of.columns.has_nameless() && name.quote != Quote::None, "a column without a name")?;
+                    if of.columns.is_unknown() || of.columns.position(&lower).is_some() {
+                        found.push(id);
+                    }
+                }
+            }
+            match found[..] {
+                [] => {}
+                [id] => return Ok(self.column(id, &lower, depth)),
+                _ => return Err(CanonicalError::AmbiguousColumn { name: name.text.clone() }),
+            }
+        }
+        Err(CanonicalError::UnknownColumn { name: format!("{}.{}", table.text, name.text) })
+    }
+
+    /// A name without a table.
+    fn bare(&mut self, name: &Name) -> Read<Expr> {
+        let lower = name.lower();
+        for depth in 0..self.scopes.len() {
+            let at = self.scopes.len() - 1 - depth;
+            let tables = &self.scopes[at].tables;
+            if tables.iter().any(|&id| self.tables[id].columns.is_unknown()) {
+                self.leave(&lower);
+                return Ok(Expr::Name { table: None, name: name.clone() });
+            }
+            let has = |id: &usize| self.tables[*id].columns.position(&lower).is_some();
+            let mut found = tables.iter().copied().filter(|id| has(id));
+            if let Some(id) = found.next() {
+                // The columns of a `USING` are one, and called by the first.
+                if found.any(|id| !self.tables[id].merged.contains(&lower)) {
+                    return Err(CanonicalError::AmbiguousColumn { name: name.text.clone() });
+                }
+                return Ok(self.column(id, &lower, depth));
+            }
+            refuse(is_row_number(&lower) && !tables.is_empty(), "the number of a row")?;
+            let nameless = name.quote != Quote::None && tables.iter().any(|&id| self.tables[id].columns.has_nameless());
+            refuse(nameless, "a column without a name")?;
+            if self.scopes[at].sees_aliases
+                && let Some(alias) = self.scopes[at].alias(&lower)
+            {
+                return self.alias(at, alias, depth, name);
+            }
+        }
+        match (name.quote, lower.as_str()) {
+            (Quote::Double, _) => Ok(Expr::Text(name.text.clone())),
+            (Quote::None, "true") => Ok(Expr::Number("1".to_owned())),
+            (Quote::None, "false") => Ok(Expr::Number("0".to_owned())),
+            _ => Err(CanonicalError::UnknownColumn { name: name.text.clone() }),
+        }
+    }
+
+    /// A column that was found `depth` queries outwards.
+    fn column(&mut self, table: usize, name: &str, depth: usize) -> Expr {
+        self.tables[table].correlated |= depth > 0;
+        self.mark(table, name);
+        Expr::Column { table, name: name.to_owned() }
+    }
+
+    /// Remembers that a column of a query is called by its name, and so that its alias is needed.
+    fn mark(&mut self, table: usize, name: &str) {
+        let mut place = self.tables[table].columns.position(name).map(|position| (table, position));
+        while let Some((table, position)) = place {
+            let Columns::Derived(columns) = &self.tables[table].columns else { return };
+            let column = &columns[position];
+            place = column.of;
+            if let Some(item) = column.item {
+                self.tables[table].used.push(item);
+            }
+        }
+    }
+
+    /// Makes sure that a name, of which is not known what it means, goes on meaning it.
+    fn leave(&mut self, name: &str) {
+        for at in 0..self.scopes.len() {
+            self.scopes[at].keep(name);
+            for index in 0..self.scopes[at].tables.len() {
+                self.mark(self.scopes[at].tables[index], name);
+            }
+        }
+    }
+
+    /// What the alias stands for, or the alias itself where that is not certain to mean the same in this place.
+    fn alias(&mut self, scope: usize, index: usize, depth: usize, name: &Name) -> Read<Expr> {
+        let alias = &mut self.scopes[scope].aliases[index];
+        let fixed = |expr: &Expr| matches!(expr, Expr::Name { .. }) || depth > 0 && expr.is_aggregate();
+        let movable = |value: &Expr| !value.any(&mut |expr| fixed(expr));
+        let Some(value) = alias.value.clone().filter(movable) else {
+            alias.kept = true;
+            return Ok(Expr::Name { table: None, name: name.clone() });
+        };
+        self.replacements += 1;
+        if self.replacements > REPLACEMENTS {
+            return Err(CanonicalError::TooComplex);
+        }
+        if depth > 0 {
+            value.any(&mut |expr| {
+                if let Expr::Column { table, .. } = expr {
+                    self.tables[*table].correlated = true;
+                }
+                false
+            });
+        }
+        Ok(value)
+    }
+
+    /// Whether a term of `GROUP BY` or `ORDER BY` was the number of a column, and if so, what it became.
+    fn ordinal(&mut self, term: &mut Expr, listing: &Listing) -> bool {
+        let Expr::Number(digits) = &*term else { return false };
+        if !is_ordinal(term) {
+            return false;
+        }
+        let column = digits.parse::<usize>().ok().and_then(|number| listing.columns.get(number.checked_sub(1)?));
+        if let Some(value) = column.and_then(|column| column.value.clone()).filter(|value| !is_ordinal(value)) {
+            self.mark_columns(&value);
+            *term = value;
+        }
+        true
+    }
+
+    fn mark_columns(&mut self, expr: &Expr) {
+        expr.any(&mut |expr| {
+            if let Expr::Column { table, name } = expr {
+                self.mark(*table, name);
+            }
+            false
+        });
+    }
+
+    fn group_term(&mut self, term: &mut Expr, listing: &Listing) -> Read<()> {
+        if self.ordinal(term, listing) {
+            return Ok(());
+        }
+        self.term(term)
+    }
+
+    /// Resolves a term, without making a column's number of what is none.
+    fn term(&mut self, term: &mut Expr) -> Read<()> {
+        let before = term.clone();
+        self.expr(term)?;
+        if is_ordinal(term) && !is_ordinal(&before) {
+            if let Expr::Name { name, .. } = &before {
+                let name = name.lower();
+                self.scope()?.keep(&name);
+            }
+            *term = before;
+        }
+        Ok(())
+    }
+
+    fn order_term(&mut self, term: &mut Expr, listing: &Listing) -> Read<()> {
+        if self.ordinal(term, listing) || self.listed(term, listing)? {
+            return Ok(());
+        }
+        self.term(term)
+    }
+
+    /// Whether a whole term of `ORDER BY`, but for its collation, is the name of a result column, and if so, what it
+    /// became.
+    fn listed(&mut self, term: &mut Expr, listing: &Listing) -> Read<bool> {
+        if let Expr::Collate { operand, .. } = term {
+            return self.listed(operand, listing);
+        }
+        let Expr::Name { table: None, name } = &*term else { return Ok(false) };
+        let lower = name.lower();
+        match listing.columns.iter().find(|column| column.name.as_deref() == Some(&lower)) {
+            Some(Listed { value: Some(value), .. }) if !is_ordinal(value) && !self.is_captured(value) => {
+                self.mark_columns(value);
+                *term = value.clone();
+                Ok(true)
+            }
+            None if listing.is_complete => Ok(false),
+            _ => {
+                self.leave(&lower);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether an expression is a name of which is not known what it means, and which `ORDER BY` would take for an alias.
+    fn is_captured(&self, expr: &Expr) -> bool {
+        match expr {
+            Expr::Collate { operand, .. } => self.is_captured(operand),
+            Expr::Name { name, .. } => self.scopes.last().is_some_and(|scope| scope.alias(&name.lower()).is_some()),
+            _ => false,
+        }
+    }
+
+    /// In a query of several arms a term must be a result column. SQLite takes the first arm that has it; only one that
+    /// the first arm has can be written out.
+    fn compound_order_term(&mut self, term: &mut Expr, listing: &Listing) -> Read<()> {
+        let before = term.clone();
+        let is_first = |term: &Expr, among: &[Listed]| {
+            let mut equal = among.iter().map(|column| column.value.as_ref() == Some(term));
+            equal.position(|equal| equal)
+        };
+        if let Expr::Number(_) = term {
+            let number = if let Expr::Number(digits) = &before { digits.parse::<usize>().ok() } else { None };
+            if self.ordinal(term, listing) && is_first(term, &listing.columns).map(|place| place + 1) != number {
+                *term = before;
+            }
+            return Ok(());
+        }
+        if let Expr::Name { table: None, name } = &before {
+            let name = name.lower();
+            let place = listing.columns.iter().position(|column| column.name.as_deref() == Some(&name));
+            if self.listed(term, listing)? {
+                if *term != before && is_first(term, &listing.columns) != place {
+                    self.leave(&name);
+                    *term = before;
+                }
+                return Ok(());
+            }
+        }
+        self.term(term)?;
+        let found = is_first(term, &listing.columns).is_some() || matches!(term, Expr::Name { .. });
+        refuse(!found, "ORDER BY of something that the first SELECT does not select")
+    }
+}
+
+/// Removes the aliases of a select list but for those of some items.
+fn strip(select: &mut Select, kept: &[usize]) {
+    for (position, item) in select.items.iter_mut().enumerate() {
+        if let Item::Expr { alias, .. } = item
+            && !kept.contains(&position)
+        {
+            *alias = None;
+        }
+    }
+}
+
+/// Removes the aliases of queries in `FROM` that nothing refers to, once all names are resolved.
+pub(super) fn settle(query: &mut Query, tables: &[Table<'_>]) -> Read<()> {
+    for Arm { select, .. } in &mut query.arms {
+        for source in &mut select.from {
+            if let Relation::Query(inner) = &mut source.relation {
+                strip(&mut inner.arms[0].select, &tables[source.id].used);
+                settle(inner, tables)?;
+            }
+        }
+        for expr in select.expressions_mut() {
+            settle_in(expr, tables)?;
+        }
+    }
+    for term in &mut query.order {
+        settle_in(&mut term.expr, tables)?;
+        let mut whole = &term.expr;
+        while let Expr::Collate { operand, .. } = whole {
+            whole = operand;
+        }
+        // A bare column must not become an alias.
+        if let Expr::Column { table, name } = whole
+            && !tables[*table].is_aliased()
+        {
+            let captured = |item: &Item| match item {
+                Item::Expr { expr, alias: Some(alias) } => alias.is(name) && expr != whole,
+                _ => false,
+            };
+            refuse(query.arms[0].select.items.iter().any(captured), "ORDER BY of a column that an alias hides")?;
+        }
+    }
+    Ok(())
+}
+
+fn settle_in(expr: &mut Expr, tables: &[Table<'_>]) -> Read<()> {
+    for part in expr.parts_mut() {
+        match part {
+            PartMut::Expr(expr) => settle_in(expr, tables)?,
+            PartMut::Query(query) => settle(query, tables)?,
+        }
+    }
+    Ok(())
+}

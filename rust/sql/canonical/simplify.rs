@@ -1,0 +1,243 @@
+//! One form for what can be said in several ways: the one that the official grammar has, if it has any.
+
+use super::free::is_free;
+use super::joins;
+use super::tree::{Arguments, Expr, Item, Operator, PartMut, Query, Relation, Select};
+
+/// Longest list that is spelled out as comparisons.
+const LIST: usize = 50;
+
+/// Most comparisons in conditions whose parentheses are multiplied out.
+const EXPANDED: usize = 16;
+
+/// Simplifies a whole statement.
+pub(super) fn simplify(query: &mut Query) {
+    let simplifier = Simplifier { is_free: is_free(query) };
+    simplifier.query(query);
+}
+
+pub(super) struct Simplifier {
+    /// Whether SQLite may visit rows in another order afterwards.
+    pub(super) is_free: bool,
+}
+
+impl Simplifier {
+    fn query(&self, query: &mut Query) {
+        for arm in &mut query.arms {
+            self.select(&mut arm.select);
+        }
+        for term in &mut query.order {
+            self.value(&mut term.expr);
+        }
+    }
+
+    fn select(&self, select: &mut Select) {
+        for item in &mut select.items {
+            if let Item::Expr { expr, .. } = item {
+                self.value(expr);
+            }
+        }
+        for source in &mut select.from {
+            if let Relation::Query(query) = &mut source.relation {
+                self.query(query);
+            }
+            source.on = source.on.take().map(|on| self.whole_condition(on));
+        }
+        select.filter = select.filter.take().map(|filter| self.whole_condition(filter));
+        joins::arrange(select, self.is_free);
+        if self.is_free {
+            select.filter = select.filter.take().map(multiply_out);
+        }
+        for term in &mut select.group {
+            self.value(term);
+        }
+        select.having = select.having.take().map(|having| self.whole_condition(having));
+    }
+
+    /// An expression whose value counts, not only whether it is true.
+    fn value(&self, expr: &mut Expr) {
+        let is_in = matches!(expr, Expr::InQuery { .. } | Expr::Exists { .. });
+        for part in expr.parts_mut() {
+            match part {
+                PartMut::Expr(expr) => self.value(expr),
+                PartMut::Query(query) => {
+                    // Which rows there are is all that counts.
+                    if is_in && query.limit.is_none() {
+                        query.order.clear();
+                    }
+                    self.query(query);
+                }
+            }
+        }
+        match expr {
+            // A literal has no affinity and no collation, so it may stand on either side.
+            Expr::Binary(operator, left, right) if left.is_literal() && !right.is_literal() => {
+                if let Some(mirrored) = operator.mirrored() {
+                    *operator = mirrored;
+                    std::mem::swap(left, right);
+                }
+            }
+            // SQLite gives elements no affinity, which literals have none of either.
+            Expr::In { negated, operand, list } if list.len() == 1 && list[0].is_literal() => {
+                let operator = if *negated { Operator::NotEqual } else { Operator::Equal };
+                let operand = std::mem::replace(&mut **operand, Expr::Null);
+                *expr = Expr::Binary(operator, Box::new(operand), Box::new(list.swap_remove(0)));
+            }
+            _ => {}
+        }
+    }
+
+    /// A condition that stands alone, of which only counts whether it is true.
+    fn whole_condition(&self, expr: Expr) -> Expr {
+        match self.condition(expr) {
+            list @ Expr::In { .. } => spell_out(list),
+            other => other,
+        }
+    }
+
+    fn condition(&self, expr: Expr) -> Expr {
+        match expr {
+            Expr::And(operands) => {
+                let operands = operands.into_iter().map(|operand| match self.condition(operand) {
+                    list @ Expr::In { negated: true, .. } => spell_out(list),
+                    other => other,
+                });
+                Expr::and(operands.collect()).unwrap_or(Expr::Null)
+            }
+            Expr::Or(operands) => {
+                let operands = operands.into_iter().map(|operand| match self.condition(operand) {
+                    list @ Expr::In { .. } => spell_out(list),
+                    other => other,
+                });
+                Expr::or(operands.collect()).unwrap_or(Expr::Null)
+            }
+            Expr::Not(operand) => self.negated(*operand),
+            mut other => {
+                self.value(&mut other);
+                other
+            }
+        }
+    }
+
+    /// `NOT operand`, without the `NOT` where the operand has a negation of its own.
+    ///
+    /// SQLite can use an index for what comes out of some, and then finds rows in another order.
+    fn negated(&self, mut operand: Expr) -> Expr {
+        match &mut operand {
+            Expr::Binary(operator, ..) => {
+                let negation = operator.negated().filter(|_| self.is_free || *operator == Operator::Equal);
+                if let Some(negation) = negation {
+                    *operator = negation;
+                    return self.condition(operand);
+                }
+            }
+            Expr::IsNull { negated, .. }
+            | Expr::In { negated, .. }
+            | Expr::InQuery { negated, .. }
+            | Expr::Between { negated, .. }
+            | Expr::Like { negated, .. }
+            | Expr::Exists { negated, .. }
+                if self.is_free || !*negated =>
+            {
+                *negated = !*negated;
+                return self.condition(operand);
+            }
+            _ => {}
+        }
+        match operand {
+            Expr::And(operands) if self.is_free => {
+                let operands = operands.into_iter().map(|operand| Expr::Not(Box::new(operand)));
+                self.condition(Expr::Or(operands.collect()))
+            }
+            Expr::Or(operands) if self.is_free => {
+                let operands = operands.into_iter().map(|operand| Expr::Not(Box::new(operand)));
+                self.condition(Expr::And(operands.collect()))
+            }
+            Expr::Not(operand) if self.is_free => self.condition(*operand),
+            other => Expr::Not(Box::new(self.condition(other))),
+        }
+    }
+}
+
+/// `a IN (1, 2)` as `a = 1 OR a = 2`, and `a NOT IN (1, 2)` as `a != 1 AND a != 2`, where the official grammar can say
+/// that.
+fn spell_out(list: Expr) -> Expr {
+    match list {
+        Expr::In { negated, operand, list } if can_be_spelled_out(&operand, &list) => {
+            let operator = if negated { Operator::NotEqual } else { Operator::Equal };
+            let comparisons: Vec<Expr> = list
+                .into_iter()
+                .map(|element| Expr::Binary(operator, operand.clone(), Box::new(element)))
+                .collect();
+            if negated { Expr::And(comparisons) } else { Expr::Or(comparisons) }
+        }
+        other => other,
+    }
+}
+
+fn can_be_spelled_out(operand: &Expr, list: &[Expr]) -> bool {
+    let simple = match operand {
+        Expr::Column { .. } | Expr::Name { .. } => true,
+        Expr::Call { arguments: Arguments::Star, .. } => operand.is_aggregate(),
+        Expr::Call { arguments: Arguments::List(arguments), .. } => {
+            operand.is_aggregate() && matches!(arguments[..], [Expr::Column { .. } | Expr::Name { .. }])
+        }
+        _ => false,
+    };
+    simple && (2..=LIST).contains(&list.len()) && list.iter().all(Expr::is_literal)
+}
+
+/// A condition as alternatives without parentheses, where that does not make it much longer.
+fn multiply_out(expr: Expr) -> Expr {
+    match expr {
+        Expr::Or(operands) => {
+            let operands = operands.into_iter().map(multiply_out).collect();
+            Expr::or(operands).unwrap_or(Expr::Null)
+        }
+        Expr::And(operands) => {
+            let factors: Vec<Vec<Expr>> = operands.iter().map(alternatives).collect();
+            let arms = factors.iter().fold(1_usize, |arms, factor| arms.saturating_mul(factor.len()));
+            let repeats = |factor: &Vec<Expr>| arms > factor.len() && factor.iter().any(Expr::has_query);
+            let length = factors.iter().map(|factor| arms.saturating_mul(longest(factor))).fold(0, usize::saturating_add);
+            if arms == 1 || length > EXPANDED || factors.iter().any(repeats) {
+                return Expr::And(operands);
+            }
+            let mut products = vec![Vec::new()];
+            for factor in factors {
+                products = products
+                    .iter()
+                    .flat_map(|product: &Vec<Expr>| {
+                        factor.iter().map(|alternative| {
+                            let mut product = product.clone();
+                            product.push(alternative.clone());
+                            product
+                        })
+                    })
+                    .collect();
+            }
+            let products = products.into_iter().filter_map(Expr::and).map(multiply_out);
+            Expr::or(products.collect()).unwrap_or(Expr::Null)
+        }
+        other => other,
+    }
+}
+
+fn longest(factor: &[Expr]) -> usize {
+    let length = |expr: &Expr| match expr {
+        Expr::And(operands) => operands.len(),
+        _ => 1,
+    };
+    factor.iter().map(length).max().unwrap_or(1)
+}
+
+/// The operands of a disjunction.
+fn alternatives(expr: &Expr) -> Vec<Expr> {
+    match expr {
+        Expr::Or(operands) => operands.clone(),
+        list @ Expr::In { negated: false, .. } => match spell_out(list.clone()) {
+            Expr::Or(operands) => operands,
+            other => vec![other],
+        },
+        other => vec![other.clone()],
+    }
+}

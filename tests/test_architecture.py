@@ -22,7 +22,7 @@ LAYERS = [
     {"_core"},
 ]
 RUST_LAYERS = [["python"], ["score"], ["exec", "spider"], ["sql"], ["error"]]
-GATES = {"pyo3": "python/", "rayon": "score/mod.rs", "rusqlite": "exec/sandbox/"}
+GATES = {"pyo3": "python/", "rayon": "score/mod.rs", "rusqlite": "exec/sandbox/", "sqlparser": "sql/canonical/read/"}
 
 
 def layer(module, layers):

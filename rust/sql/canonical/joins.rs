@@ -2,8 +2,9 @@
 //!
 //! SQLite adds the `ON` of inner joins to the `WHERE` before it does anything with either, so that a condition means the
 //! same in both. The canonical form has those that equate columns of two tables in `ON`, at the first place where both
-//! tables are known, and all others in `WHERE`. The tables stay in their order: the official metric does not look at it,
-//! and SQLite may return rows in another order if it changes.
+//! tables are known, and those that compare with anything but a column in `WHERE`. What is between them, such as
+//! `T1.a < T2.b`, may be meant as either and stays. So do the tables in their order: the official metric does not look at
+//! it, and SQLite may return rows in another order if it changes.
 
 use super::tree::{Expr, Join, Operator, Select};
 
@@ -29,7 +30,7 @@ pub(super) fn arrange(select: &mut Select, is_free: bool) {
         for conjunct in conjuncts {
             match join_position(&conjunct, select) {
                 Some(place) => on[place].push(conjunct),
-                None if is_open && !matches!(conjunct, Expr::Or(_)) => filter.push(conjunct),
+                None if is_open && is_filter(&conjunct) => filter.push(conjunct),
                 None => on[position].push(conjunct),
             }
         }
@@ -55,4 +56,16 @@ fn join_position(conjunct: &Expr, select: &Select) -> Option<usize> {
     };
     let (left, right) = (place(left)?, place(right)?);
     (left != right).then(|| left.max(right))
+}
+
+/// Whether a condition is no comparison of columns, and needs no parentheses among others.
+fn is_filter(conjunct: &Expr) -> bool {
+    match conjunct {
+        Expr::Or(_) => false,
+        Expr::Binary(_, left, right) => !matches!(
+            (&**left, &**right),
+            (Expr::Column { .. } | Expr::Name { .. }, Expr::Column { .. } | Expr::Name { .. })
+        ),
+        _ => true,
+    }
 }

@@ -12,7 +12,7 @@
 //! - **It is idempotent.** The canonical form of a canonical form is itself.
 //! - **It is safe.** Any text gives a result or an error, in bounded time and stack.
 //!
-//! The way of a query: text → `guard.rs`, `read.rs`, `read_expr.rs` → tree (`tree.rs`) → `resolve.rs` gives names their
+//! The way of a query: text → `read` → tree (`tree.rs`) → `resolve.rs` gives names their
 //! meaning → `simplify.rs`, `joins.rs` → `print.rs` → text. What does not fit into the tree has no canonical form and is
 //! an error; callers then go on with the text as it is.
 //!
@@ -22,11 +22,9 @@
 //! taken apart.
 
 mod free;
-mod guard;
 mod joins;
 mod print;
 mod read;
-mod read_expr;
 mod resolve;
 mod schema;
 mod scope;

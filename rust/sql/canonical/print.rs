@@ -281,8 +281,12 @@ impl Printer<'_> {
                 self.text(" ");
                 self.expr(right, binding.tighter());
             }
-            Expr::And(operands) => self.separated(operands, " AND ", |printer, operand| printer.expr(operand, Binding::Not)),
-            Expr::Or(operands) => self.separated(operands, " OR ", |printer, operand| printer.expr(operand, Binding::And)),
+            Expr::And(operands) => {
+                self.separated(operands, " AND ", |printer, operand| printer.expr(operand, Binding::Not));
+            }
+            Expr::Or(operands) => {
+                self.separated(operands, " OR ", |printer, operand| printer.expr(operand, Binding::And));
+            }
             Expr::Not(operand) => {
                 self.text("NOT ");
                 self.expr(operand, Binding::Not);
@@ -387,11 +391,9 @@ fn binding(expr: &Expr) -> Binding {
         Expr::Or(_) => Binding::Or,
         Expr::And(_) => Binding::And,
         Expr::Not(_) | Expr::Exists { negated: true, .. } => Binding::Not,
-        Expr::IsNull { .. }
-        | Expr::In { .. }
-        | Expr::InQuery { .. }
-        | Expr::Between { .. }
-        | Expr::Like { .. } => Binding::Equality,
+        Expr::IsNull { .. } | Expr::In { .. } | Expr::InQuery { .. } | Expr::Between { .. } | Expr::Like { .. } => {
+            Binding::Equality
+        }
         Expr::Binary(operator, ..) => operator.binding(),
         Expr::Collate { .. } => Binding::Collation,
         Expr::Unary(..) => Binding::Sign,

@@ -102,8 +102,8 @@ impl<'s> Resolver<'s> {
         for source in &mut select.from {
             let (name, columns, used) = match &mut source.relation {
                 Relation::Table(name) => {
-                    let columns = stored(self.schema, name)
-                        .ok_or_else(|| CanonicalError::UnknownTable { name: name.clone() })?;
+                    let columns =
+                        stored(self.schema, name).ok_or_else(|| CanonicalError::UnknownTable { name: name.clone() })?;
                     (name.clone(), columns, Vec::new())
                 }
                 Relation::Query(query) => {
@@ -223,9 +223,11 @@ impl<'s> Resolver<'s> {
                     for source in &select.from {
                         let Some(names) = self.tables[source.id].columns.names() else { return Columns::Unknown };
                         let of = |index| Some((source.id, index));
-                        columns.extend(
-                            names.into_iter().enumerate().map(|(index, name)| Derived { name, item: None, of: of(index) }),
-                        );
+                        columns.extend(names.into_iter().enumerate().map(|(index, name)| Derived {
+                            name,
+                            item: None,
+                            of: of(index),
+                        }));
                     }
                 }
                 Item::TableStar(_) | Item::NamedStar(_) => return Columns::Unknown,

@@ -29,14 +29,15 @@ impl Schema {
         let lower = |name: &str| name.to_ascii_lowercase().into_boxed_str();
         let mut schema = Self::default();
         for (name, columns) in tables {
-            let table =
-                Table { name: lower(name.as_ref()), columns: columns.iter().map(|name| lower(name.as_ref())).collect() };
-            match schema.positions.get(&table.name) {
-                Some(&position) => schema.tables[position] = table,
-                None => {
-                    schema.positions.insert(table.name.clone(), schema.tables.len());
-                    schema.tables.push(table);
-                }
+            let table = Table {
+                name: lower(name.as_ref()),
+                columns: columns.iter().map(|name| lower(name.as_ref())).collect(),
+            };
+            if let Some(&position) = schema.positions.get(&table.name) {
+                schema.tables[position] = table;
+            } else {
+                schema.positions.insert(table.name.clone(), schema.tables.len());
+                schema.tables.push(table);
             }
         }
         schema

@@ -165,10 +165,8 @@ fn spell_out(list: Expr) -> Expr {
     match list {
         Expr::In { negated, operand, list } if can_be_spelled_out(&operand, &list) => {
             let operator = if negated { Operator::NotEqual } else { Operator::Equal };
-            let comparisons: Vec<Expr> = list
-                .into_iter()
-                .map(|element| Expr::Binary(operator, operand.clone(), Box::new(element)))
-                .collect();
+            let comparisons: Vec<Expr> =
+                list.into_iter().map(|element| Expr::Binary(operator, operand.clone(), Box::new(element))).collect();
             if negated { Expr::And(comparisons) } else { Expr::Or(comparisons) }
         }
         other => other,
@@ -198,7 +196,8 @@ fn multiply_out(expr: Expr) -> Expr {
             let factors: Vec<Vec<Expr>> = operands.iter().map(alternatives).collect();
             let arms = factors.iter().fold(1_usize, |arms, factor| arms.saturating_mul(factor.len()));
             let repeats = |factor: &Vec<Expr>| arms > factor.len() && factor.iter().any(Expr::has_query);
-            let length = factors.iter().map(|factor| arms.saturating_mul(longest(factor))).fold(0, usize::saturating_add);
+            let length =
+                factors.iter().map(|factor| arms.saturating_mul(longest(factor))).fold(0, usize::saturating_add);
             if arms == 1 || length > EXPANDED || factors.iter().any(repeats) {
                 return Expr::And(operands);
             }

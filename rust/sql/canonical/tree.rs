@@ -393,7 +393,7 @@ macro_rules! parts {
 
 impl Expr {
     pub(super) fn parts(&self) -> Vec<Part<'_>> {
-        parts!(self, Part, )
+        parts!(self, Part,)
     }
 
     pub(super) fn parts_mut(&mut self) -> Vec<PartMut<'_>> {

@@ -8,9 +8,9 @@ use sqlparser::ast::{
     UnaryOperator, Value, ValueWithSpan,
 };
 
-use super::CanonicalError;
-use super::read::{Read, Reader, identifier, refuse, single_name, unsupported};
-use super::tree::{Arguments, Binding, Expr, Name, Operator, Quote, Unary};
+use super::super::CanonicalError;
+use super::super::tree::{Arguments, Binding, Expr, Name, Operator, Quote, Unary};
+use super::{Read, Reader, identifier, refuse, single_name, unsupported};
 
 impl Reader {
     pub(super) fn expr(&mut self, expr: ast::Expr) -> Read<Expr> {
@@ -210,8 +210,7 @@ impl Reader {
         }
         // A number of rows, whatever is counted, as long as it is never null.
         let counts_rows = function == "count" && !distinct && arguments.iter().all(Expr::is_literal);
-        let arguments =
-            if counts_rows && arguments.len() < 2 { Arguments::Star } else { Arguments::List(arguments) };
+        let arguments = if counts_rows && arguments.len() < 2 { Arguments::Star } else { Arguments::List(arguments) };
         Ok(Expr::Call { function, distinct, arguments })
     }
 }
@@ -236,7 +235,8 @@ fn binding(expr: &ast::Expr) -> Read<Binding> {
         ast::Expr::BinaryOp { op: BinaryOperator::And, .. } => Binding::And,
         ast::Expr::BinaryOp { op: BinaryOperator::Or, .. } => Binding::Or,
         ast::Expr::BinaryOp { op, .. } => plain_operator(op)?.binding(),
-        ast::Expr::UnaryOp { op: UnaryOperator::Not, .. } => Binding::Not,
+        // `NOT EXISTS` is a `NOT` to SQLite.
+        ast::Expr::UnaryOp { op: UnaryOperator::Not, .. } | ast::Expr::Exists { negated: true, .. } => Binding::Not,
         ast::Expr::UnaryOp { .. } => Binding::Sign,
         ast::Expr::IsNull(_)
         | ast::Expr::IsNotNull(_)
@@ -244,8 +244,6 @@ fn binding(expr: &ast::Expr) -> Read<Binding> {
         | ast::Expr::InSubquery { .. }
         | ast::Expr::Between { .. }
         | ast::Expr::Like { .. } => Binding::Equality,
-        // `NOT EXISTS` is a `NOT` to SQLite.
-        ast::Expr::Exists { negated: true, .. } => Binding::Not,
         ast::Expr::Collate { .. } => Binding::Collation,
         _ => Binding::Atom,
     })

@@ -7,7 +7,7 @@ use sqlparser::dialect::SQLiteDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
-use super::CanonicalError;
+use super::super::CanonicalError;
 
 /// Longest text, in bytes.
 const BYTES: usize = 200_000;
@@ -21,7 +21,9 @@ pub(super) fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, CanonicalError> {
         return Err(CanonicalError::TooComplex);
     }
     let dialect = SQLiteDialect {};
-    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|error| syntax(error.message, error.location))?;
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|error| syntax(error.message, error.location))?;
     let mut operators = 0;
     let mut spaces = 0;
     for (index, token) in tokens.iter().enumerate() {

@@ -1,7 +1,10 @@
-//! From text to tree, by the crate `sqlparser`; this, `read_expr.rs` and `guard.rs` are the only files that name it.
+//! From text to tree, by the crate `sqlparser`, which nothing outside of this folder names.
 //!
 //! The parser accepts far more than SQLite and nests some operators in another way. Only what is taken apart here goes
 //! on; everything else is an error.
+
+mod expr;
+mod guard;
 
 use sqlparser::ast::{
     self, Distinct, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, OrderByKind, OrderBySort, SelectItem,
@@ -11,8 +14,8 @@ use sqlparser::dialect::SQLiteDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token};
 
+use self::guard::{syntax, tokens};
 use super::CanonicalError;
-use super::guard::{syntax, tokens};
 use super::tree::{Arm, Item, Join, Limit, Name, Order, Query, Quote, Relation, Select, SetOperator, Source};
 use super::words::{is_keyword, is_strict_keyword};
 
@@ -188,7 +191,7 @@ impl Reader {
         match item {
             SelectItem::UnnamedExpr(expr) => Ok(Item::Expr { expr: self.expr(expr)?, alias: None }),
             SelectItem::ExprWithAlias { expr, alias: name } => {
-                Ok(Item::Expr { expr: self.expr(expr)?, alias: Some(alias(name)?) })
+                Ok(Item::Expr { expr: self.expr(expr)?, alias: Some(alias(name, false)?) })
             }
             SelectItem::Wildcard(options) => plain(&options).map(|()| Item::Star),
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(table), options) => {
@@ -254,7 +257,7 @@ impl Reader {
             None => None,
             Some(table) => {
                 refuse(!table.columns.is_empty() || table.at.is_some(), "column names behind a table")?;
-                Some(self::alias(table.name)?)
+                Some(self::alias(table.name, table.explicit)?)
             }
         };
         Ok(Source { id: 0, join, relation, alias, on: None, using: Vec::new() })
@@ -322,10 +325,10 @@ pub(super) fn identifier(name: ast::Ident) -> Read<Name> {
     Ok(Name { text: name.value, quote })
 }
 
-/// A new name. What the parser takes for one may be an operator to SQLite, such as `ISNULL`.
-fn alias(name: ast::Ident) -> Read<Name> {
+/// A new name. Unless `AS` stands before it, what the parser takes for one may be an operator to SQLite, such as `ISNULL`.
+fn alias(name: ast::Ident, is_explicit: bool) -> Read<Name> {
     let name = identifier(name)?;
-    if name.quote == Quote::None && is_keyword(&name.text) {
+    if name.quote == Quote::None && !is_explicit && is_keyword(&name.text) {
         return Err(CanonicalError::Unsupported { what: format!("the keyword `{}` as a name", name.text) });
     }
     Ok(name)

@@ -28,6 +28,7 @@ mod read;
 mod resolve;
 mod schema;
 mod scope;
+mod settle;
 mod simplify;
 mod tree;
 mod words;
@@ -90,7 +91,7 @@ pub fn canonicalize(sql: &str, schema: Option<&Schema>) -> Result<String, Canoni
     let mut query = read::read(sql)?;
     let mut resolver = resolve::Resolver::new(schema);
     resolver.query(&mut query)?;
-    resolve::settle(&mut query, &resolver.tables)?;
+    settle::settle(&mut query, &resolver.tables)?;
     simplify::simplify(&mut query);
     Ok(print::print(&query, &resolver.tables, schema))
 }

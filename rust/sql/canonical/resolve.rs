@@ -8,9 +8,9 @@ use super::CanonicalError;
 use super::read::{Read, refuse, unsupported};
 use super::schema::Schema;
 use super::scope::{
-    Alias, Columns, Derived, Listed, Scope, Table, is_ordinal, is_row_number, item_name, repeatable, stored,
+    Alias, Columns, Derived, Listed, Scope, Table, is_ordinal, is_row_number, is_term, item_name, repeatable, stored,
 };
-use super::tree::{Arm, Expr, Item, Name, Operator, Order, PartMut, Query, Quote, Relation, Select};
+use super::tree::{Expr, Item, Name, Operator, Order, PartMut, Query, Quote, Relation, Select};
 
 /// Most expressions that take the place of aliases in a statement: aliases of aliases grow like powers of two.
 const REPLACEMENTS: usize = 200;
@@ -382,7 +382,7 @@ impl<'s> Resolver<'s> {
             return false;
         }
         let column = digits.parse::<usize>().ok().and_then(|number| listing.columns.get(number.checked_sub(1)?));
-        if let Some(value) = column.and_then(|column| column.value.clone()).filter(|value| !is_ordinal(value)) {
+        if let Some(value) = column.and_then(|column| column.value.clone()).filter(is_term) {
             self.mark_columns(&value);
             *term = value;
         }
@@ -405,15 +405,15 @@ impl<'s> Resolver<'s> {
         self.term(term)
     }
 
-    /// Resolves a term, without making a column's number of what is none.
+    /// Resolves a term; where it is an alias of what can be no term, the alias stays.
     fn term(&mut self, term: &mut Expr) -> Read<()> {
         let before = term.clone();
         self.expr(term)?;
-        if is_ordinal(term) && !is_ordinal(&before) {
-            if let Expr::Name { name, .. } = &before {
-                let name = name.lower();
-                self.scope()?.keep(&name);
-            }
+        if let Expr::Name { name, .. } = &before
+            && !is_term(term)
+        {
+            let name = name.lower();
+            self.scope()?.keep(&name);
             *term = before;
         }
         Ok(())
@@ -435,7 +435,7 @@ impl<'s> Resolver<'s> {
         let Expr::Name { table: None, name } = &*term else { return Ok(false) };
         let lower = name.lower();
         match listing.columns.iter().find(|column| column.name.as_deref() == Some(&lower)) {
-            Some(Listed { value: Some(value), .. }) if !is_ordinal(value) && !self.is_captured(value) => {
+            Some(Listed { value: Some(value), .. }) if is_term(value) && !self.is_captured(value) => {
                 self.mark_columns(value);
                 *term = value.clone();
                 Ok(true)
@@ -490,7 +490,7 @@ impl<'s> Resolver<'s> {
 }
 
 /// Removes the aliases of a select list but for those of some items.
-fn strip(select: &mut Select, kept: &[usize]) {
+pub(super) fn strip(select: &mut Select, kept: &[usize]) {
     for (position, item) in select.items.iter_mut().enumerate() {
         if let Item::Expr { alias, .. } = item
             && !kept.contains(&position)
@@ -498,47 +498,4 @@ fn strip(select: &mut Select, kept: &[usize]) {
             *alias = None;
         }
     }
-}
-
-/// Removes the aliases of queries in `FROM` that nothing refers to, once all names are resolved.
-pub(super) fn settle(query: &mut Query, tables: &[Table<'_>]) -> Read<()> {
-    for Arm { select, .. } in &mut query.arms {
-        for source in &mut select.from {
-            if let Relation::Query(inner) = &mut source.relation {
-                strip(&mut inner.arms[0].select, &tables[source.id].used);
-                settle(inner, tables)?;
-            }
-        }
-        for expr in select.expressions_mut() {
-            settle_in(expr, tables)?;
-        }
-    }
-    for term in &mut query.order {
-        settle_in(&mut term.expr, tables)?;
-        let mut whole = &term.expr;
-        while let Expr::Collate { operand, .. } = whole {
-            whole = operand;
-        }
-        // A bare column must not become an alias.
-        if let Expr::Column { table, name } = whole
-            && !tables[*table].is_aliased()
-        {
-            let captured = |item: &Item| match item {
-                Item::Expr { expr, alias: Some(alias) } => alias.is(name) && expr != whole,
-                _ => false,
-            };
-            refuse(query.arms[0].select.items.iter().any(captured), "ORDER BY of a column that an alias hides")?;
-        }
-    }
-    Ok(())
-}
-
-fn settle_in(expr: &mut Expr, tables: &[Table<'_>]) -> Read<()> {
-    for part in expr.parts_mut() {
-        match part {
-            PartMut::Expr(expr) => settle_in(expr, tables)?,
-            PartMut::Query(query) => settle(query, tables)?,
-        }
-    }
-    Ok(())
 }

@@ -172,11 +172,31 @@ pub(super) fn repeatable(expr: &Expr) -> Option<Expr> {
     (!hinders).then(|| expr.clone())
 }
 
-/// Whether `ORDER BY` and `GROUP BY` would take the expression for the number of a column.
+/// Whether a term of `ORDER BY` or `GROUP BY` is the number of a column.
 pub(super) fn is_ordinal(expr: &Expr) -> bool {
     match expr {
         Expr::Number(digits) => !digits.contains(['.', 'e']),
         Expr::Unary(_, operand) | Expr::Collate { operand, .. } => is_ordinal(operand),
+        _ => false,
+    }
+}
+
+/// Whether an expression can be a term of `ORDER BY` and `GROUP BY`: SQLite reduces others to numbers, such as `1 IS NULL`
+/// and `a AND 0`, which then are the numbers of columns.
+pub(super) fn is_term(expr: &Expr) -> bool {
+    match expr {
+        Expr::Unary(_, operand) | Expr::Collate { operand, .. } => is_term(operand),
+        Expr::Column { .. }
+        | Expr::Name { .. }
+        | Expr::Binary(..)
+        | Expr::In { .. }
+        | Expr::Between { .. }
+        | Expr::Like { .. }
+        | Expr::Call { .. }
+        | Expr::Case { .. }
+        | Expr::Cast { .. } => {
+            expr.any(&mut |expr| matches!(expr, Expr::Column { .. } | Expr::Name { .. }) || expr.is_aggregate())
+        }
         _ => false,
     }
 }

@@ -41,32 +41,30 @@ impl Simplifier {
             if let Relation::Query(query) = &mut source.relation {
                 self.query(query);
             }
-            source.on = source.on.take().map(|on| self.whole_condition(on));
+            source.on = source.on.take().map(|on| self.condition(on));
         }
-        select.filter = select.filter.take().map(|filter| self.whole_condition(filter));
+        select.filter = select.filter.take().map(|filter| self.condition(filter));
         joins::arrange(select, self.is_free);
+        // Only now is it certain which conditions stand alone.
+        for source in &mut select.from {
+            source.on = source.on.take().map(|on| spell(on, Context::Alone));
+        }
+        select.filter = select.filter.take().map(|filter| spell(filter, Context::Alone));
         if self.is_free {
             select.filter = select.filter.take().map(multiply_out);
         }
         for term in &mut select.group {
             self.value(term);
         }
-        select.having = select.having.take().map(|having| self.whole_condition(having));
+        select.having = select.having.take().map(|having| spell(self.condition(having), Context::Alone));
     }
 
     /// An expression whose value counts, not only whether it is true.
     fn value(&self, expr: &mut Expr) {
-        let is_in = matches!(expr, Expr::InQuery { .. } | Expr::Exists { .. });
         for part in expr.parts_mut() {
             match part {
                 PartMut::Expr(expr) => self.value(expr),
-                PartMut::Query(query) => {
-                    // Which rows there are is all that counts.
-                    if is_in && query.limit.is_none() {
-                        query.order.clear();
-                    }
-                    self.query(query);
-                }
+                PartMut::Query(query) => self.query(query),
             }
         }
         match expr {
@@ -87,28 +85,15 @@ impl Simplifier {
         }
     }
 
-    /// A condition that stands alone, of which only counts whether it is true.
-    fn whole_condition(&self, expr: Expr) -> Expr {
-        match self.condition(expr) {
-            list @ Expr::In { .. } => spell_out(list),
-            other => other,
-        }
-    }
-
+    /// An expression of which only counts whether it is true.
     fn condition(&self, expr: Expr) -> Expr {
         match expr {
             Expr::And(operands) => {
-                let operands = operands.into_iter().map(|operand| match self.condition(operand) {
-                    list @ Expr::In { negated: true, .. } => spell_out(list),
-                    other => other,
-                });
+                let operands = operands.into_iter().map(|operand| self.condition(operand));
                 Expr::and(operands.collect()).unwrap_or(Expr::Null)
             }
             Expr::Or(operands) => {
-                let operands = operands.into_iter().map(|operand| match self.condition(operand) {
-                    list @ Expr::In { .. } => spell_out(list),
-                    other => other,
-                });
+                let operands = operands.into_iter().map(|operand| self.condition(operand));
                 Expr::or(operands.collect()).unwrap_or(Expr::Null)
             }
             Expr::Not(operand) => self.negated(*operand),
@@ -156,6 +141,33 @@ impl Simplifier {
             Expr::Not(operand) if self.is_free => self.condition(*operand),
             other => Expr::Not(Box::new(self.condition(other))),
         }
+    }
+}
+
+/// What a condition is an operand of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Context {
+    Alone,
+    And,
+    Or,
+    Not,
+}
+
+/// Spells out the lists in a condition wherever that needs no parentheses.
+fn spell(expr: Expr, context: Context) -> Expr {
+    match expr {
+        Expr::And(operands) => {
+            let operands = operands.into_iter().map(|operand| spell(operand, Context::And));
+            Expr::and(operands.collect()).unwrap_or(Expr::Null)
+        }
+        Expr::Or(operands) => {
+            let operands = operands.into_iter().map(|operand| spell(operand, Context::Or));
+            Expr::or(operands.collect()).unwrap_or(Expr::Null)
+        }
+        Expr::Not(operand) => Expr::Not(Box::new(spell(*operand, Context::Not))),
+        list @ Expr::In { negated: true, .. } if context != Context::Not => spell_out(list),
+        list @ Expr::In { negated: false, .. } if matches!(context, Context::Alone | Context::Or) => spell_out(list),
+        other => other,
     }
 }
 

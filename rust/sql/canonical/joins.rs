@@ -21,6 +21,11 @@ pub(super) fn arrange(select: &mut Select, is_free: bool) {
     if others.is_empty() || others.iter().any(|source| source.join != Join::Inner) {
         return;
     }
+    // Of a conjunction with a constant that is false SQLite drops the rest unseen, even a name that is an error.
+    let conditions = select.from.iter().filter_map(|source| source.on.as_ref()).chain(&select.filter);
+    if conditions.flat_map(conjuncts).any(is_constant) {
+        return;
+    }
     // Into a disjunction nothing can go without parentheses.
     let is_open = !matches!(select.filter, Some(Expr::Or(_)));
     let mut on: Vec<Vec<Expr>> = select.from.iter().map(|_| Vec::new()).collect();
@@ -45,6 +50,17 @@ pub(super) fn arrange(select: &mut Select, is_free: bool) {
         source.on = Expr::and(conjuncts);
     }
     select.filter = Expr::and(filter);
+}
+
+fn conjuncts(condition: &Expr) -> &[Expr] {
+    match condition {
+        Expr::And(operands) => operands,
+        other => std::slice::from_ref(other),
+    }
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    !expr.has_query() && !expr.any(&mut |expr| matches!(expr, Expr::Column { .. } | Expr::Name { .. }))
 }
 
 /// For a condition that equates columns of two tables of this `FROM`: the place of the later one.

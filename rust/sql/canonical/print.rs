@@ -6,7 +6,8 @@ use std::fmt::Write;
 use super::schema::Schema;
 use super::scope::Table;
 use super::tree::{
-    Arguments, Binding, Expr, Item, Join, Name, Order, Part, Query, Quote, Relation, Select, SetOperator, Unary,
+    Arguments, Binding, Expr, Item, Join, Name, Operator, Order, Part, Query, Quote, Relation, Select, SetOperator,
+    Unary,
 };
 use super::words::is_plain;
 
@@ -274,12 +275,12 @@ impl Printer<'_> {
                 self.expr(operand, Binding::Sign);
             }
             Expr::Binary(operator, left, right) => {
-                let binding = operator.binding();
-                self.expr(left, binding);
+                let (least_left, least_right) = operands_of(*operator, left);
+                self.expr(left, least_left);
                 self.text(" ");
                 self.text(operator.text());
                 self.text(" ");
-                self.expr(right, binding.tighter());
+                self.expr(right, least_right);
             }
             Expr::And(operands) => {
                 self.separated(operands, " AND ", |printer, operand| printer.expr(operand, Binding::Not));
@@ -292,7 +293,7 @@ impl Printer<'_> {
                 self.expr(operand, Binding::Not);
             }
             Expr::IsNull { negated, operand } => {
-                self.expr(operand, Binding::Order);
+                self.expr(operand, Binding::Bits);
                 self.text(if *negated { " IS NOT NULL" } else { " IS NULL" });
             }
             Expr::In { negated, operand, list } => {
@@ -305,13 +306,13 @@ impl Printer<'_> {
             }
             Expr::Between { negated, operand, low, high } => {
                 self.operator(operand, *negated, "BETWEEN ");
-                self.expr(low, Binding::Order);
+                self.expr(low, Binding::Bits);
                 self.text(" AND ");
-                self.expr(high, Binding::Order);
+                self.expr(high, Binding::Bits);
             }
             Expr::Like { negated, operand, pattern, escape } => {
                 self.operator(operand, *negated, "LIKE ");
-                self.expr(pattern, Binding::Order);
+                self.expr(pattern, Binding::Bits);
                 if let Some(escape) = escape {
                     self.text(" ESCAPE ");
                     self.expr(escape, Binding::Atom);
@@ -365,7 +366,7 @@ impl Printer<'_> {
     }
 
     fn operator(&mut self, operand: &Expr, negated: bool, operator: &str) {
-        self.expr(operand, Binding::Order);
+        self.expr(operand, Binding::Bits);
         self.text(if negated { " NOT " } else { " " });
         self.text(operator);
     }
@@ -399,5 +400,20 @@ fn binding(expr: &Expr) -> Binding {
         Expr::Unary(..) => Binding::Sign,
         Expr::Number(text) if text.starts_with('-') => Binding::Sign,
         _ => Binding::Atom,
+    }
+}
+
+/// How tightly the operands of an operator must bind to need no parentheses.
+///
+/// By SQLite's rules less would do in places, but other parsers, the one here among them, disagree on those.
+fn operands_of(operator: Operator, left: &Expr) -> (Binding, Binding) {
+    let binding = operator.binding();
+    match (binding, left) {
+        (Binding::Equality, Expr::Binary(..)) => (binding, Binding::Bits),
+        (Binding::Equality | Binding::Order, _) => (Binding::Order, Binding::Bits),
+        (Binding::Bits, Expr::Binary(same, ..)) if *same == operator => (binding, Binding::Sum),
+        (Binding::Bits, _) => (Binding::Sum, Binding::Sum),
+        (Binding::Product, _) => (binding, Binding::Collation),
+        _ => (binding, binding.tighter()),
     }
 }

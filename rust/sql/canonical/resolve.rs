@@ -10,7 +10,8 @@ use super::schema::Schema;
 use super::scope::{
     Alias, Columns, Derived, Listed, Scope, Table, is_ordinal, is_row_number, is_term, item_name, repeatable, stored,
 };
-use super::tree::{Expr, Item, Name, Operator, Order, PartMut, Query, Quote, Relation, Select};
+use super::tree::{Expr, Item, Name, Operator, Order, PartMut, Query, Quote, Relation, Select, Unary};
+use super::words::is_plain;
 
 /// Most expressions that take the place of aliases in a statement: aliases of aliases grow like powers of two.
 const REPLACEMENTS: usize = 200;
@@ -172,7 +173,9 @@ impl<'s> Resolver<'s> {
                 Item::Expr { expr, alias } => {
                     self.expr(expr)?;
                     let name = alias.as_ref().map(Name::lower);
-                    listing.columns.push(Listed { name, value: repeatable(expr) });
+                    if listing.is_complete {
+                        listing.columns.push(Listed { name, value: repeatable(expr) });
+                    }
                 }
                 Item::Star => self.star(&mut listing, &tables),
                 Item::TableStar(table) => {
@@ -254,7 +257,8 @@ impl<'s> Resolver<'s> {
                 PartMut::Query(query) => self.query(query)?,
             }
         }
-        Ok(())
+        // `- TRUE` would become a number, and as a term of `ORDER BY` that of a column.
+        refuse(matches!(expr, Expr::Unary(Unary::Minus, operand) if is_ordinal(operand)), "a sign before TRUE")
     }
 
     fn scope(&mut self) -> Read<&mut Scope> {
@@ -278,7 +282,12 @@ impl<'s> Resolver<'s> {
             }
             match found[..] {
                 [] => {}
-                [id] => return Ok(self.column(id, &lower, depth)),
+                [id] => {
+                    let again = self.scopes.iter().flat_map(|scope| &scope.tables);
+                    let again = again.filter(|&&other| table.is(&self.tables[other].visible)).count() > 1;
+                    refuse(again && self.tables[id].columns.is_unknown(), "a name that two tables go by")?;
+                    return Ok(self.column(id, &lower, depth));
+                }
                 _ => return Err(CanonicalError::AmbiguousColumn { name: name.text.clone() }),
             }
         }
@@ -293,7 +302,12 @@ impl<'s> Resolver<'s> {
             let tables = &self.scopes[at].tables;
             if tables.iter().any(|&id| self.tables[id].columns.is_unknown()) {
                 self.leave(&lower);
-                return Ok(Expr::Name { table: None, name: name.clone() });
+                let name = match name.quote {
+                    Quote::Double => name.clone(),
+                    Quote::Other if !is_plain(&lower) => name.clone(),
+                    _ => Name { text: lower, quote: Quote::None },
+                };
+                return Ok(Expr::Name { table: None, name });
             }
             let has = |id: &usize| self.tables[*id].columns.position(&lower).is_some();
             let mut found = tables.iter().copied().filter(|id| has(id));
@@ -382,7 +396,8 @@ impl<'s> Resolver<'s> {
             return false;
         }
         let column = digits.parse::<usize>().ok().and_then(|number| listing.columns.get(number.checked_sub(1)?));
-        if let Some(value) = column.and_then(|column| column.value.clone()).filter(is_term) {
+        let value = column.and_then(|column| column.value.clone());
+        if let Some(value) = value.filter(|value| !self.is_captured(value)) {
             self.mark_columns(&value);
             *term = value;
         }
@@ -415,8 +430,19 @@ impl<'s> Resolver<'s> {
             let name = name.lower();
             self.scope()?.keep(&name);
             *term = before;
+            return Ok(());
         }
-        Ok(())
+        // A string in double quotes is a name to SQLite while it looks for numbers, one in single quotes is none.
+        let strings = |expr: &Expr| {
+            let mut strings = 0;
+            expr.any(&mut |expr| {
+                strings += usize::from(matches!(expr, Expr::Text(_)));
+                false
+            });
+            strings
+        };
+        let turned = strings(term) > strings(&before);
+        refuse(turned && !is_term(term), "ORDER BY of a string in double quotes")
     }
 
     fn order_term(&mut self, term: &mut Expr, listing: &Listing) -> Read<()> {
@@ -434,58 +460,82 @@ impl<'s> Resolver<'s> {
         }
         let Expr::Name { table: None, name } = &*term else { return Ok(false) };
         let lower = name.lower();
-        match listing.columns.iter().find(|column| column.name.as_deref() == Some(&lower)) {
-            Some(Listed { value: Some(value), .. }) if is_term(value) && !self.is_captured(value) => {
-                self.mark_columns(value);
-                *term = value.clone();
-                Ok(true)
-            }
-            None if listing.is_complete => Ok(false),
-            _ => {
-                self.leave(&lower);
-                Ok(true)
-            }
+        let column = listing.columns.iter().find(|column| column.name.as_deref() == Some(&lower));
+        let value = column.and_then(|column| column.value.clone()).filter(|value| !self.is_captured(value));
+        if let Some(value) = value {
+            self.mark_columns(&value);
+            *term = value;
+            return Ok(true);
         }
+        if column.is_none() && listing.is_complete {
+            return Ok(false);
+        }
+        self.leave(&lower);
+        Ok(true)
     }
 
-    /// Whether an expression is a name of which is not known what it means, and which `ORDER BY` would take for an alias.
-    fn is_captured(&self, expr: &Expr) -> bool {
-        match expr {
-            Expr::Collate { operand, .. } => self.is_captured(operand),
-            Expr::Name { name, .. } => self.scopes.last().is_some_and(|scope| scope.alias(&name.lower()).is_some()),
-            _ => false,
-        }
-    }
-
-    /// In a query of several arms a term must be a result column. SQLite takes the first arm that has it; only one that
-    /// the first arm has can be written out.
-    fn compound_order_term(&mut self, term: &mut Expr, listing: &Listing) -> Read<()> {
-        let before = term.clone();
-        let is_first = |term: &Expr, among: &[Listed]| {
-            let mut equal = among.iter().map(|column| column.value.as_ref() == Some(term));
-            equal.position(|equal| equal)
+    /// Whether an expression is a name of which is not known what it means, and which `ORDER BY` would take for an alias;
+    /// that alias then stays, so that the next look at the query sees the same.
+    fn is_captured(&mut self, expr: &Expr) -> bool {
+        let name = match expr {
+            Expr::Collate { operand, .. } => return self.is_captured(operand),
+            Expr::Name { name, .. } => name.lower(),
+            _ => return false,
         };
-        if let Expr::Number(_) = term {
-            let number = if let Expr::Number(digits) = &before { digits.parse::<usize>().ok() } else { None };
-            if self.ordinal(term, listing) && is_first(term, &listing.columns).map(|place| place + 1) != number {
-                *term = before;
-            }
-            return Ok(());
+        let other = |alias: &Alias| match &alias.value {
+            Some(value @ Expr::Name { .. }) => value != expr,
+            // The only table's column of that name: the same as the name by itself.
+            Some(Expr::Column { table, name: value }) => *value != name || !self.tables[*table].alone,
+            _ => true,
+        };
+        let Some(scope) = self.scopes.last() else { return false };
+        let is_captured = scope.aliases.iter().any(|alias| alias.name == name && other(alias));
+        if is_captured && let Some(scope) = self.scopes.last_mut() {
+            scope.keep(&name);
         }
-        if let Expr::Name { table: None, name } = &before {
-            let name = name.lower();
-            let place = listing.columns.iter().position(|column| column.name.as_deref() == Some(&name));
-            if self.listed(term, listing)? {
-                if *term != before && is_first(term, &listing.columns) != place {
-                    self.leave(&name);
-                    *term = before;
-                }
-                return Ok(());
+        is_captured
+    }
+
+    /// In a query of several arms a term must be a result column. SQLite takes the first column of the first arm that has
+    /// it, and sees nothing outside of that arm.
+    fn compound_order_term(&mut self, term: &mut Expr, listing: &Listing) -> Read<()> {
+        let first = |value: &Expr| listing.columns.iter().position(|column| column.value.as_ref() == Some(value));
+        let (place, name) = match &*term {
+            Expr::Number(digits) => (digits.parse().ok().and_then(|number: usize| number.checked_sub(1)), None),
+            Expr::Name { table: None, name } => {
+                let name = name.lower();
+                (listing.columns.iter().position(|column| column.name.as_deref() == Some(&name)), Some(name))
+            }
+            _ => (None, None),
+        };
+        let value = place.and_then(|place| listing.columns.get(place)).and_then(|column| column.value.clone());
+        let value = value.filter(|value| first(value) == place && self.is_local(value) && !self.is_captured(value));
+        match (value, name) {
+            (Some(value), _) => {
+                self.mark_columns(&value);
+                *term = value;
+                Ok(())
+            }
+            (None, Some(name)) if place.is_some() || !listing.is_complete => {
+                self.leave(&name);
+                Ok(())
+            }
+            _ if is_ordinal(term) => Ok(()),
+            _ => {
+                self.term(term)?;
+                refuse(first(term).is_none(), "ORDER BY of something that the first SELECT does not select")
             }
         }
-        self.term(term)?;
-        let found = is_first(term, &listing.columns).is_some() || matches!(term, Expr::Name { .. });
-        refuse(!found, "ORDER BY of something that the first SELECT does not select")
+    }
+
+    /// Whether all columns of an expression are known to be of the innermost `SELECT`.
+    fn is_local(&self, expr: &Expr) -> bool {
+        let tables = self.scopes.last().map_or(&[][..], |scope| &scope.tables);
+        !expr.any(&mut |expr| match expr {
+            Expr::Column { table, .. } => !tables.contains(table),
+            Expr::Name { .. } => true,
+            _ => false,
+        })
     }
 }
 

@@ -158,7 +158,7 @@ const REPEATABLE: &[&str] = &[
 /// Most nodes of an expression that takes the place of an alias.
 const REPEATED: usize = 100;
 
-/// The expression, if it may be written a second time.
+/// The expression, if it may be written a second time, and as a term of `ORDER BY` too.
 pub(super) fn repeatable(expr: &Expr) -> Option<Expr> {
     let mut nodes = 0;
     let hinders = expr.any(&mut |expr| {
@@ -169,7 +169,7 @@ pub(super) fn repeatable(expr: &Expr) -> Option<Expr> {
             _ => nodes > REPEATED,
         }
     });
-    (!hinders).then(|| expr.clone())
+    (!hinders && is_term(expr)).then(|| expr.clone())
 }
 
 /// Whether a term of `ORDER BY` or `GROUP BY` is the number of a column.
@@ -181,8 +181,8 @@ pub(super) fn is_ordinal(expr: &Expr) -> bool {
     }
 }
 
-/// Whether an expression can be a term of `ORDER BY` and `GROUP BY`: SQLite reduces others to numbers, such as `1 IS NULL`
-/// and `a AND 0`, which then are the numbers of columns.
+/// Whether an expression means the same as a term of `ORDER BY` and `GROUP BY`: SQLite reduces others to numbers, such as
+/// `1 IS NULL` and `a AND 0`, which then are the numbers of columns.
 pub(super) fn is_term(expr: &Expr) -> bool {
     match expr {
         Expr::Unary(_, operand) | Expr::Collate { operand, .. } => is_term(operand),

@@ -13,7 +13,7 @@ const EXPANDED: usize = 16;
 /// Simplifies a whole statement.
 pub(super) fn simplify(query: &mut Query) {
     let simplifier = Simplifier { is_free: is_free(query) };
-    simplifier.query(query);
+    simplifier.query(query, false);
 }
 
 pub(super) struct Simplifier {
@@ -22,16 +22,19 @@ pub(super) struct Simplifier {
 }
 
 impl Simplifier {
-    fn query(&self, query: &mut Query) {
+    /// Simplifies a query, of which SQLite may make a part of the query around it if `is_merged`.
+    fn query(&self, query: &mut Query, is_merged: bool) {
         for arm in &mut query.arms {
-            self.select(&mut arm.select);
+            // One condition more, and SQLite expects fewer rows, and may begin with another table.
+            let splits = self.is_free || !is_merged && arm.select.from.len() < 2;
+            self.select(&mut arm.select, Freedom { splits, alternatives: self.is_free });
         }
         for term in &mut query.order {
             self.value(&mut term.expr);
         }
     }
 
-    fn select(&self, select: &mut Select) {
+    fn select(&self, select: &mut Select, freedom: Freedom) {
         for item in &mut select.items {
             if let Item::Expr { expr, .. } = item {
                 self.value(expr);
@@ -39,7 +42,7 @@ impl Simplifier {
         }
         for source in &mut select.from {
             if let Relation::Query(query) = &mut source.relation {
-                self.query(query);
+                self.query(query, true);
             }
             source.on = source.on.take().map(|on| self.condition(on));
         }
@@ -47,24 +50,25 @@ impl Simplifier {
         joins::arrange(select, self.is_free);
         // Only now is it certain which conditions stand alone.
         for source in &mut select.from {
-            source.on = source.on.take().map(|on| spell(on, Context::Alone));
+            source.on = source.on.take().map(|on| spell(on, Context::Alone, freedom));
         }
-        select.filter = select.filter.take().map(|filter| spell(filter, Context::Alone));
+        select.filter = select.filter.take().map(|filter| spell(filter, Context::Alone, freedom));
         if self.is_free {
             select.filter = select.filter.take().map(multiply_out);
         }
         for term in &mut select.group {
             self.value(term);
         }
-        select.having = select.having.take().map(|having| spell(self.condition(having), Context::Alone));
+        select.having = select.having.take().map(|having| spell(self.condition(having), Context::Alone, freedom));
     }
 
     /// An expression whose value counts, not only whether it is true.
     fn value(&self, expr: &mut Expr) {
+        let is_exists = matches!(expr, Expr::Exists { .. });
         for part in expr.parts_mut() {
             match part {
                 PartMut::Expr(expr) => self.value(expr),
-                PartMut::Query(query) => self.query(query),
+                PartMut::Query(query) => self.query(query, is_exists),
             }
         }
         match expr {
@@ -153,20 +157,34 @@ enum Context {
     Not,
 }
 
+/// Which lists may be spelled out. SQLite reads `a = 1 OR a = 2` as `a IN (1, 2)` where that is a whole condition; what
+/// else it does can make it begin with another table or index.
+#[derive(Clone, Copy)]
+struct Freedom {
+    /// What becomes several conditions: SQLite then expects fewer rows.
+    splits: bool,
+    /// What is an alternative among others.
+    alternatives: bool,
+}
+
 /// Spells out the lists in a condition wherever that needs no parentheses.
-fn spell(expr: Expr, context: Context) -> Expr {
+fn spell(expr: Expr, context: Context, freedom: Freedom) -> Expr {
     match expr {
         Expr::And(operands) => {
-            let operands = operands.into_iter().map(|operand| spell(operand, Context::And));
+            let operands = operands.into_iter().map(|operand| spell(operand, Context::And, freedom));
             Expr::and(operands.collect()).unwrap_or(Expr::Null)
         }
         Expr::Or(operands) => {
-            let operands = operands.into_iter().map(|operand| spell(operand, Context::Or));
+            let operands = operands.into_iter().map(|operand| spell(operand, Context::Or, freedom));
             Expr::or(operands.collect()).unwrap_or(Expr::Null)
         }
-        Expr::Not(operand) => Expr::Not(Box::new(spell(*operand, Context::Not))),
-        list @ Expr::In { negated: true, .. } if context != Context::Not => spell_out(list),
-        list @ Expr::In { negated: false, .. } if matches!(context, Context::Alone | Context::Or) => spell_out(list),
+        Expr::Not(operand) => Expr::Not(Box::new(spell(*operand, Context::Not, freedom))),
+        Expr::In { negated, .. } => match context {
+            Context::Alone if !negated || freedom.splits => spell_out(expr),
+            Context::And if negated && freedom.splits => spell_out(expr),
+            Context::Or if freedom.alternatives => spell_out(expr),
+            _ => expr,
+        },
         other => other,
     }
 }

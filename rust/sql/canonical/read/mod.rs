@@ -298,7 +298,8 @@ fn limit(clause: LimitClause) -> Read<Option<Limit>> {
         }
         _ => Err(unsupported("LIMIT of something else than a number")),
     };
-    let offset = offset.map(number).transpose()?.filter(|offset| offset.bytes().any(|digit| digit != b'0'));
+    // An offset of 0 stays: SQLite leaves out an optimization that can change the order of rows where there is one.
+    let offset = offset.map(number).transpose()?;
     Ok(Some(Limit { count: number(count)?, offset }))
 }
 

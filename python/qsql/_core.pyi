@@ -14,6 +14,7 @@ __all__ = [
     "Scorer",
     "Verdict",
     "__version__",
+    "canonicalize",
     "exact_match",
     "hardness",
     "score",
@@ -62,6 +63,12 @@ class Verdict:
     @property
     def exact(self) -> bool | None:
         """Whether it is an exact match of its gold; None if that cannot be told or was not asked for."""
+    @property
+    def canonical_exact(self) -> bool | None:
+        """Whether the canonical forms of prediction and gold match, so that a dialect does not count.
+
+        None where `exact` is.
+        """
     @property
     def hardness(self) -> _Hardness | None:
         """Difficulty of the gold; None if Spider's grammar rejects it."""
@@ -168,7 +175,7 @@ class Scorer:
 
 @final
 class Schema:
-    """Tables, columns and foreign keys of a database, as exact match needs them.
+    """Tables, columns and foreign keys of a database.
 
     Args:
         tables: Names of the columns of each table.
@@ -213,6 +220,19 @@ class ExactMatch:
     @property
     def hardness(self) -> _Hardness:
         """Difficulty of the gold."""
+
+def canonicalize(sql: str, schema: Schema | dict[str, list[str]] | None = None) -> str:
+    """Return the canonical form of a query: one text for the many that mean the same.
+
+    It is in the dialect of Spider's grammar where that can say it, and returns what the query returns.
+
+    Args:
+        sql: One SELECT statement in SQLite's dialect.
+        schema: With one, names get the meaning that they have on its database.
+
+    Raises:
+        QsqlError: If the text is no query, or holds something that has no canonical form.
+    """
 
 def exact_match(gold: str, prediction: str, schema: Schema | dict[str, list[str]]) -> ExactMatch:
     """Compare a prediction with its gold by Spider's official exact match, values aside.

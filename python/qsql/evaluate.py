@@ -170,7 +170,7 @@ def _line(index: int, example: Example, verdict: Verdict) -> dict[str, Any]:
         "execution": verdict.execution,
         "state": verdict.state,
         "partial": verdict.partial,
-        "canonical_exact": None,
+        "canonical_exact": verdict.canonical_exact,
         "rejected": verdict.rejected,
         "gold_rejected": verdict.gold_rejected,
         "databases": verdict.databases,

@@ -47,12 +47,15 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
 
 def outcome(summary: Mapping[str, Any]) -> str:
-    """Say what became of the predictions that were not just compared; empty if that is none."""
+    """Say what became of the predictions that were not just compared, and how their canonical forms match."""
     totals = summary["all"]
     parts = [f"{totals['states'][state]} {label}" for state, label in _STATES.items() if totals["states"][state]]
     if totals["exact"] is not None and totals["rejected"]:
         parts.append(f"{totals['rejected']} not in Spider's grammar, which fails exact match")
-    return f"predictions: {', '.join(parts)}" if parts else ""
+    lines = [f"predictions: {', '.join(parts)}"] if parts else []
+    if totals["canonical_exact"] is not None:
+        lines.append(f"exact match of canonical forms: {percent(totals['canonical_exact'])} %")
+    return "\n".join(lines)
 
 
 def footer(summary: Mapping[str, Any]) -> str:

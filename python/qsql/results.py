@@ -53,12 +53,14 @@ def share(values: Iterable[bool | None]) -> tuple[float | None, tuple[float, flo
 def level_summary(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Totals of some verdicts. Those that could not be scored are in `count` but in no share."""
     exact, exact_interval = share(verdict["exact"] for verdict in verdicts)
+    canonical_exact, _ = share(verdict["canonical_exact"] for verdict in verdicts)
     execution, execution_interval = share(verdict["execution"] for verdict in verdicts)
     states = Counter(verdict["state"] for verdict in verdicts)
     return {
         "count": len(verdicts),
         "exact": exact,
         "exact_interval": exact_interval,
+        "canonical_exact": canonical_exact,
         "execution": execution,
         "execution_interval": execution_interval,
         "partial": partial_summary([verdict["partial"] for verdict in verdicts if verdict["partial"] is not None]),

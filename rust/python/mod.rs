@@ -86,7 +86,7 @@ mod _core {
     #[pymodule_export]
     use super::scorer::{Scorer, Verdict, score_one, sqlite_compile_options, sqlite_version};
     #[pymodule_export]
-    use super::spider::{ExactMatch, Schema, exact_match, hardness};
+    use super::spider::{ExactMatch, Schema, canonicalize, exact_match, hardness};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -15,14 +15,15 @@ use super::{QsqlError, interruptible};
 use crate::error::Error;
 use crate::exec::sandbox::{self, Limits};
 use crate::exec::suite::Suite;
-use crate::score::{self, Job, Metrics, Prediction, Progress, Protocol, read_schema};
-use crate::spider::{Schema, Tables};
+use crate::score::{self, DatabaseSchemas, Job, Metrics, Prediction, Progress, Protocol, read_schema};
+use crate::spider::Tables;
 
 /// What came of one prediction.
 ///
 /// execution: whether it means the same as its gold on every database of the suite; None if that cannot be told or was
 ///     not asked for.
 /// exact: whether it is an exact match of its gold; None likewise.
+/// canonical_exact: whether the canonical forms of both match, so that a dialect does not count; None likewise.
 /// hardness: of the gold: "easy", "medium", "hard" or "extra"; None if Spider's grammar rejects it.
 /// partial: component -> [accuracy, recall, F1, total of the gold, total of the prediction], along with exact.
 /// rejected: why Spider's grammar rejects the prediction, which makes exact False; else None.
@@ -71,6 +72,11 @@ impl Verdict {
     #[getter]
     fn exact(&self) -> Option<bool> {
         self.0.exact.exact
+    }
+
+    #[getter]
+    fn canonical_exact(&self) -> Option<bool> {
+        self.0.exact.canonical_exact
     }
 
     #[getter]
@@ -140,7 +146,7 @@ pub(super) struct Scorer {
 /// What jobs of one database share.
 struct Target {
     suite: Arc<Suite>,
-    schema: Option<Schema>,
+    schema: Option<DatabaseSchemas>,
 }
 
 impl Target {

@@ -8,16 +8,17 @@ use pyo3::types::{PyDict, PyString};
 
 use super::QsqlError;
 use crate::exec::suite::Suite;
-use crate::score::read_schema;
+use crate::score::{DatabaseSchemas, read_schema};
 use crate::spider::{self, Component, Partial, Tables, parse};
+use crate::sql::canonical;
 
-/// Tables, columns and foreign keys of a database, as exact match needs them.
+/// Tables, columns and foreign keys of a database.
 ///
 /// tables: table name -> names of its columns.
 /// foreign_keys: pairs of columns, each written "table.column".
 #[expect(clippy::doc_markdown, reason = "Python's docstring")]
 #[pyclass(frozen, module = "qsql")]
-pub(super) struct Schema(spider::Schema);
+pub(super) struct Schema(DatabaseSchemas);
 
 #[pymethods]
 impl Schema {
@@ -43,7 +44,8 @@ impl Schema {
         let pairs = pairs.collect::<PyResult<Vec<_>>>()?;
         let keys = spider::schema::ForeignKeys { tables: &names, columns: &columns, pairs: &pairs };
         let schema = spider::Schema::new(tables.iter().map(|(name, columns)| (name, columns.clone())));
-        Ok(Self(schema.with_foreign_keys(keys).map_err(|error| QsqlError::new_err(error.to_string()))?))
+        let exact = schema.with_foreign_keys(keys).map_err(|error| QsqlError::new_err(error.to_string()))?;
+        Ok(Self(DatabaseSchemas { exact, canonical: canonical::Schema::new(tables) }))
     }
 
     /// The schema of a `.sqlite` file, with the foreign keys that Spider's `tables.json` lists for `db_id`, or else those
@@ -79,7 +81,7 @@ pub(super) enum SchemaArgument<'py> {
 impl SchemaArgument<'_> {
     fn with<T>(&self, use_it: impl FnOnce(&spider::Schema) -> PyResult<T>) -> PyResult<T> {
         match self {
-            Self::Schema(schema) => use_it(&schema.0),
+            Self::Schema(schema) => use_it(&schema.0.exact),
             Self::Tables(tables) => use_it(&spider::Schema::new(table_list(tables)?)),
         }
     }
@@ -166,4 +168,22 @@ pub(super) fn exact_match(
 #[pyfunction]
 pub(super) fn hardness(sql: PyBackedStr, schema: SchemaArgument<'_>) -> PyResult<&'static str> {
     schema.with(|schema| Ok(spider::hardness(&parse_gold(&sql, schema)?).name()))
+}
+
+/// The canonical form of a query: one text for the many that mean the same, in the dialect of Spider's grammar where that
+/// can say it. It returns what the query returns.
+///
+/// `schema` is a `Schema`, a dict of table name -> names of its columns, or None; with one, names get the meaning that
+/// they have on its database. Raises `QsqlError` if the text is no query, or holds something that has no canonical form.
+#[pyfunction]
+#[pyo3(signature = (sql, schema = None))]
+pub(super) fn canonicalize(sql: PyBackedStr, schema: Option<SchemaArgument<'_>>) -> PyResult<String> {
+    let found = match &schema {
+        None => canonical::canonicalize(&sql, None),
+        Some(SchemaArgument::Schema(schema)) => canonical::canonicalize(&sql, Some(&schema.0.canonical)),
+        Some(SchemaArgument::Tables(tables)) => {
+            canonical::canonicalize(&sql, Some(&canonical::Schema::new(table_list(tables)?)))
+        }
+    };
+    found.map_err(|error| QsqlError::new_err(format!("{error}\nhint: go on with the query as it is")))
 }

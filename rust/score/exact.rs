@@ -2,6 +2,7 @@
 
 use super::{Job, Prediction};
 use crate::spider::{ExactMatch, Hardness, Partial, hardness, parse};
+use crate::sql::canonical::{self, canonicalize};
 use crate::sql::rewrite;
 
 /// What exact match says of a job.
@@ -11,6 +12,8 @@ pub struct ExactVerdict {
     pub hardness: Option<Hardness>,
     /// Whether the prediction is an exact match; `None` if that was not asked for, or the grammar rejects the gold.
     pub exact: Option<bool>,
+    /// Whether the canonical forms of prediction and gold match, along with `exact`.
+    pub canonical_exact: Option<bool>,
     /// The ten partial scores, along with `exact`.
     pub partial: Option<[Partial; 10]>,
     /// Why the grammar rejects the prediction, which is then compared as an empty query.
@@ -25,6 +28,8 @@ pub(super) fn judge(job: &Job<'_>, compared: bool) -> ExactVerdict {
         let reason = Some("the schema of the database cannot be read".to_owned());
         return ExactVerdict { gold_rejected: reason, ..Default::default() };
     };
+    let canonical = &schema.canonical;
+    let schema = &schema.exact;
     let gold = match parse(job.gold, schema) {
         Ok(gold) => gold,
         Err(rejection) => return ExactVerdict { gold_rejected: Some(rejection.to_string()), ..Default::default() },
@@ -33,19 +38,30 @@ pub(super) fn judge(job: &Job<'_>, compared: bool) -> ExactVerdict {
     if !compared {
         return ExactVerdict { hardness, ..Default::default() };
     }
-    let prediction = match job.prediction {
-        Prediction::Missing => Err("no prediction".to_owned()),
-        Prediction::Undecodable => Err("not valid UTF-8".to_owned()),
+    let (prediction, canonical_exact) = match job.prediction {
+        Prediction::Missing => (Err("no prediction".to_owned()), false),
+        Prediction::Undecodable => (Err("not valid UTF-8".to_owned()), false),
         Prediction::Sql(sql) => {
-            parse(&rewrite::replace_placeholders(sql), schema).map_err(|rejection| rejection.to_string())
+            let sql = rewrite::replace_placeholders(sql);
+            // Operators are joined for execution only; the canonical form is that of the query that is executed.
+            let forms = [job.gold, &sql].map(|sql| canonical_form(&rewrite::join_operators(sql), canonical));
+            let [gold, prediction] = forms.map(|form| parse(&form, schema));
+            let matches = gold.is_ok_and(|gold| ExactMatch::compare(prediction.as_ref().ok(), &gold, schema).exact);
+            (parse(&sql, schema).map_err(|rejection| rejection.to_string()), matches)
         }
     };
     let found = ExactMatch::compare(prediction.as_ref().ok(), &gold, schema);
     ExactVerdict {
         hardness,
         exact: Some(found.exact),
+        canonical_exact: Some(canonical_exact),
         partial: Some(found.partial),
         rejected: prediction.err(),
         gold_rejected: None,
     }
+}
+
+/// The canonical form of a query, or the query itself if it has none.
+fn canonical_form(sql: &str, schema: &canonical::Schema) -> String {
+    canonicalize(sql, Some(schema)).unwrap_or_else(|_| sql.to_owned())
 }

@@ -17,10 +17,9 @@ use std::time::SystemTime;
 use crate::error::{Error, Result};
 use crate::exec::sandbox::{self, Database, Failure, Limits};
 use crate::exec::suite::Suite;
-use crate::spider::Schema;
 
 pub use exact::ExactVerdict;
-pub use schema::read_schema;
+pub use schema::{DatabaseSchemas, read_schema};
 
 /// How a prediction is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +51,7 @@ pub struct Job<'a> {
     /// The databases to run both on.
     pub suite: &'a Arc<Suite>,
     /// The schema of the first of them; `None` if it cannot be read.
-    pub schema: Option<&'a Schema>,
+    pub schema: Option<&'a DatabaseSchemas>,
 }
 
 /// What to find out about jobs. How hard their golds are is always found.

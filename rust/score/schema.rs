@@ -6,19 +6,34 @@ use crate::error::Result;
 use crate::exec::sandbox::{Database, Failure};
 use crate::spider::schema::ForeignKeys;
 use crate::spider::{Schema, Tables};
+use crate::sql::canonical;
+
+/// What is known of the tables of a database.
+#[derive(Clone, Debug)]
+pub struct DatabaseSchemas {
+    /// As exact match needs it.
+    pub exact: Schema,
+    /// As the canonical form needs it.
+    pub canonical: canonical::Schema,
+}
 
 /// Reads the schema of a database as the official tool does: tables from the file, foreign keys from `tables.json`.
 ///
 /// Without a `tables.json` the foreign keys are those that the database declares. The inner error is a database that
 /// cannot be read; it concerns that database only.
-pub fn read_schema(file: &Path, tables: Option<(&Tables, &str)>) -> Result<std::result::Result<Schema, Failure>> {
+pub fn read_schema(
+    file: &Path,
+    tables: Option<(&Tables, &str)>,
+) -> Result<std::result::Result<DatabaseSchemas, Failure>> {
     let found = match Database::open(file).and_then(|mut database| database.schema()) {
         Ok(found) => found,
         Err(failure) => return Ok(Err(failure)),
     };
     let schema = Schema::new(found.tables.iter().map(|(name, columns)| (name, columns.clone())));
+    let canonical = canonical::Schema::new(found.tables.iter().map(|(name, columns)| (name, columns.clone())));
     if let Some((tables, db_id)) = tables {
-        return tables.add_foreign_keys(db_id, schema).map(Ok);
+        let exact = tables.add_foreign_keys(db_id, schema)?;
+        return Ok(Ok(DatabaseSchemas { exact, canonical }));
     }
     let names: Vec<&str> = found.tables.iter().map(|(name, _)| name.as_str()).collect();
     let columns: Vec<(i64, &str)> = (0..)
@@ -35,5 +50,6 @@ pub fn read_schema(file: &Path, tables: Option<(&Tables, &str)>) -> Result<std::
     let pairs: Vec<(usize, usize)> =
         found.foreign_keys.iter().filter_map(|[from, to]| Some((index(from)?, index(to)?))).collect();
     let keys = ForeignKeys { tables: &names, columns: &columns, pairs: &pairs };
-    Ok(schema.with_foreign_keys(keys).map_err(|error| Failure::Database(error.to_string())))
+    let exact = schema.with_foreign_keys(keys).map_err(|error| Failure::Database(error.to_string()));
+    Ok(exact.map(|exact| DatabaseSchemas { exact, canonical }))
 }

@@ -10,14 +10,20 @@ use libfuzzer_sys::fuzz_target;
 use qsql::spider::schema::ForeignKeys;
 use qsql::spider::values::Plugged;
 use qsql::spider::{ExactMatch, Schema, hardness, parse};
+use qsql::sql::canonical::{self, canonicalize};
 use qsql::sql::lex::lexemes;
 use qsql::sql::rewrite;
 
+fn tables() -> [(&'static str, Vec<&'static str>); 2] {
+    [("singer", vec!["id", "name", "age"]), ("song", vec!["id", "singer_id", "title"])]
+}
+
+static NAMES: LazyLock<canonical::Schema> = LazyLock::new(|| canonical::Schema::new(tables()));
+
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-    let tables = [("singer", vec!["id", "name", "age"]), ("song", vec!["id", "singer_id", "title"])];
     let columns = [(-1, "*"), (0, "id"), (0, "name"), (0, "age"), (1, "id"), (1, "singer_id"), (1, "title")];
     let keys = ForeignKeys { tables: &["singer", "song"], columns: &columns, pairs: &[(5, 1)] };
-    Schema::new(tables).with_foreign_keys(keys).expect("the keys are those of the tables")
+    Schema::new(tables()).with_foreign_keys(keys).expect("the keys are those of the tables")
 });
 
 fuzz_target!(|text: &str| {
@@ -27,6 +33,11 @@ fuzz_target!(|text: &str| {
     let _ = rewrite::fix_current_year(&prepared);
     if let Some(plugged) = Plugged::new(gold, prediction) {
         let _ = plugged.queries().take(20).count();
+    }
+    for schema in [None, Some(&*NAMES)] {
+        if let Ok(form) = canonicalize(prediction, schema) {
+            assert_eq!(canonicalize(&form, schema).as_ref(), Ok(&form), "{prediction:?}");
+        }
     }
     let parsed = parse(prediction, &SCHEMA);
     if let Ok(gold) = parse(gold, &SCHEMA) {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use qsql::exec::digest::{Digest, Digester, Relation};
-use qsql::exec::sandbox::{Database, Failure, Limits, Reader, Row};
+use qsql::exec::sandbox::{Database, Failure, Limits, Reader, Row, initialize};
 use qsql::sql::canonical::{Schema, canonicalize};
 use qsql::sql::rewrite::is_ordered;
 use rusqlite::Connection;
@@ -386,6 +386,7 @@ impl Dice<'_> {
 
 /// The small database in a file of its own.
 fn small_database(folder: &Path) -> (Database, Schema) {
+    initialize().unwrap();
     let path = folder.join("small.sqlite");
     Connection::open(&path).unwrap().execute_batch(DATA).unwrap();
     (Database::open(&path).unwrap(), schema(&path))

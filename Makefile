@@ -61,6 +61,7 @@ format: build ## Format all code
 
 bench: build ## Measure; with QSQL_SPIDER_DIR also on Spider
 	$(BIN)/python benches/execution.py
+	$(BIN)/python benches/exact.py
 
 # Coverage for libFuzzer with the toolchain at hand. With a target named, build scripts are left without it.
 FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -87,11 +87,30 @@ fn place(line: u64, column: u64) -> String {
 /// With a schema, names are resolved as SQLite does it on a database of that schema. Without one, names stay where their
 /// meaning is open: a name in double quotes may be a column or a string, and one without a table may be a column of any
 /// table or an alias.
+///
+/// It needs less than a megabyte of stack.
 pub fn canonicalize(sql: &str, schema: Option<&Schema>) -> Result<String, CanonicalError> {
-    let mut query = read::read(sql)?;
+    let (text, is_large) = form(sql, schema)?;
+    // A canonical form may be longer and deeper than the text. Where it comes near to what can be read, it must still be
+    // readable, else it would not be its own canonical form.
+    if is_large && form(&text, schema)?.0 != text {
+        return Err(CanonicalError::TooComplex);
+    }
+    Ok(text)
+}
+
+/// The canonical form, and whether the query is unusually large.
+fn form(sql: &str, schema: Option<&Schema>) -> Result<(String, bool), CanonicalError> {
+    let (mut query, depth) = read::read(sql)?;
     let mut resolver = resolve::Resolver::new(schema);
     resolver.query(&mut query)?;
     settle::settle(&mut query, &resolver.tables)?;
     simplify::simplify(&mut query);
-    Ok(print::print(&query, &resolver.tables, schema))
+    let text = print::print(&query, &resolver.tables, schema);
+    let is_large = depth > LARGE_DEPTH || text.len() > LARGE_BYTES;
+    Ok((text, is_large))
 }
+
+/// See [`canonicalize`]: half of what can be read at all.
+const LARGE_DEPTH: usize = 15;
+const LARGE_BYTES: usize = 1500;

@@ -19,16 +19,19 @@ use super::CanonicalError;
 use super::tree::{Arm, Item, Join, Limit, Name, Order, Query, Quote, Relation, Select, SetOperator, Source};
 use super::words::{is_keyword, is_strict_keyword};
 
-/// How deep queries and expressions may nest: for the parser, and for every walk over the tree.
-const DEPTH: usize = 50;
+/// How deep queries and expressions may nest to the parser, which takes about 30 kB of stack for each step.
+const PARSER_DEPTH: usize = 30;
+
+/// How deep they may nest in the tree, where operators in a row nest too.
+const DEPTH: usize = 60;
 
 pub(super) type Read<T> = Result<T, CanonicalError>;
 
-/// The tree of a text.
-pub(super) fn read(sql: &str) -> Read<Query> {
+/// The tree of a text, and how deep it is.
+pub(super) fn read(sql: &str) -> Read<(Query, usize)> {
     let tokens = tokens(sql)?;
     let dialect = SQLiteDialect {};
-    let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH).with_tokens_with_locations(tokens);
+    let mut parser = Parser::new(&dialect).with_recursion_limit(PARSER_DEPTH).with_tokens_with_locations(tokens);
     let statement = parser.parse_statement().map_err(parser_error)?;
     while parser.consume_token(&Token::SemiColon) {}
     let next = parser.peek_token();
@@ -36,7 +39,11 @@ pub(super) fn read(sql: &str) -> Read<Query> {
         return Err(syntax(format!("`{}` behind the end of the statement", next.token), next.span.start));
     }
     match statement {
-        Statement::Query(query) => Reader { depth: 0 }.query(*query),
+        Statement::Query(query) => {
+            let mut reader = Reader { depth: 0, deepest: 0 };
+            let query = reader.query(*query)?;
+            Ok((query, reader.deepest))
+        }
         _ => Err(unsupported("a statement that is no query")),
     }
 }
@@ -69,15 +76,18 @@ pub(super) fn refuse(is_there: bool, what: &str) -> Read<()> {
 
 pub(super) struct Reader {
     depth: usize,
+    /// The greatest depth so far.
+    deepest: usize,
 }
 
 impl Reader {
     /// Reads something one level deeper.
     pub(super) fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Read<T>) -> Read<T> {
-        if self.depth >= 2 * DEPTH {
+        if self.depth >= DEPTH {
             return Err(CanonicalError::TooComplex);
         }
         self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
         let result = read(self);
         self.depth -= 1;
         result

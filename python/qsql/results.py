@@ -6,6 +6,7 @@ While a run is going on its finished verdicts stand in `verdicts.jsonl.partial`;
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -192,11 +193,16 @@ class VerdictFile:
     def __init__(self, directory: Path, finished: Sequence[Mapping[str, Any]]) -> None:
         self._directory = directory
         self._file: TextIO | None = None
+        # What is finished is kept until it is written anew: a full disk or a kill in between must not take it along.
+        temporary = directory / f".{PARTIAL}.{os.getpid()}"
         try:
-            self._file = (directory / PARTIAL).open("w", encoding="utf-8")
-        except OSError as error:
-            raise unwritable(directory / PARTIAL, error) from None
-        self.append(finished)
+            self._file = temporary.open("w", encoding="utf-8")
+            self.append(finished)
+            temporary.replace(directory / PARTIAL)
+        except (OSError, QsqlError) as error:
+            self._discard()
+            temporary.unlink(missing_ok=True)
+            raise unwritable(directory / PARTIAL, error) if isinstance(error, OSError) else error from None
 
     def __enter__(self) -> VerdictFile:  # noqa: PYI034 - `Self` came with Python 3.11
         return self
@@ -204,8 +210,13 @@ class VerdictFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._discard()
+
+    def _discard(self) -> None:
+        # Closing tries once more to write what could not be written, which has been reported.
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def append(self, verdicts: Iterable[Mapping[str, Any]]) -> None:
         """Write verdicts and see to it that they outlive the process.

@@ -111,7 +111,8 @@ impl Trial<'_> {
             };
             runner.steps = 0;
             let rejection = if query == self.gold { None } else { runner.compare(&gold, self.gold, query) };
-            self.steps += runner.steps;
+            // A text that fails takes no step, but time to be read.
+            self.steps += runner.steps + query.len() as u64;
             self.progress.executions.fetch_add(runner.executions, Ordering::Relaxed);
             Ok(rejection)
         })?

@@ -26,6 +26,7 @@ mod functions;
 mod like;
 mod memory;
 mod schema;
+mod scratch;
 mod watch;
 
 pub use self::schema::DatabaseSchema;
@@ -148,12 +149,12 @@ impl Database {
     ///
     /// Its schema is read at once, so that no query pays for that, and all have the same limits.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        if !memory::install() {
+        if !memory::install() || !scratch::register() {
             return Err(Failure::Database(Error::SqliteInUse.to_string()));
         }
         let size = std::fs::metadata(path).map_err(|error| Failure::Database(error.to_string()))?.len();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(immutable_uri(path), flags)
+        let connection = Connection::open_with_flags_and_vfs(immutable_uri(path), flags, scratch::NAME)
             .map_err(|error| Failure::Database(error.to_string()))?;
         let watch = Box::new(Watch::new());
         let database = Self { connection, watch };
@@ -172,8 +173,8 @@ impl Database {
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, true)?;
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, true)?;
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-        // A sorter that spills would write a file.
-        self.connection.pragma_update(None, "temp_store", "MEMORY")?;
+        // The files are those of `scratch`.
+        self.connection.pragma_update(None, "temp_store", "FILE")?;
         for (limit, value) in [
             (Limit::SQLITE_LIMIT_LENGTH, value_bytes(size)),
             (Limit::SQLITE_LIMIT_SQL_LENGTH, c_int::try_from(SQL_BYTES).unwrap_or(c_int::MAX)),
@@ -301,7 +302,9 @@ impl Database {
                 Failure::Database(message)
             }
             // Limits that SQLite reports as mistakes in the query.
-            _ if TOO_LARGE.iter().any(|limit| message.starts_with(limit)) => Failure::TooLarge(message),
+            _ if TOO_LARGE.iter().any(|limit| message.starts_with(limit)) && !message.contains("() - max ") => {
+                Failure::TooLarge(message)
+            }
             _ => Failure::Sql(message),
         }
     }

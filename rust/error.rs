@@ -2,10 +2,19 @@
 //!
 //! What a *prediction* did wrong is never an error; it is a state of its [`Verdict`](crate::score::Verdict).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 /// The result of everything here that can stop a run.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// Does `work`; a panic in it is a defect of ours, and comes back as what it said.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+    })
+}
 
 /// Why a run cannot go on. [`Error::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
-use crate::error::Error;
+use crate::error::{Error, caught};
 use crate::score::Progress;
 
 pyo3::create_exception!(_core, QsqlError, pyo3::exceptions::PyException);
@@ -29,6 +29,16 @@ impl From<Error> for PyErr {
             (None, error) => QsqlError::new_err(error.to_string()),
         }
     }
+}
+
+/// Does the work of a call. A panic in it is a defect of ours, and must not be worse for the caller than any other error.
+fn guarded<T>(call: &str, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    caught(work).unwrap_or_else(|message| Err(defect(call, &message)))
+}
+
+fn defect(call: &str, message: &str) -> PyErr {
+    let hint = "please report the call with its arguments";
+    QsqlError::new_err(format!("internal error in `{call}`: {message}\nhint: {hint}"))
 }
 
 /// How often the calling thread looks for Ctrl-C and reports progress.
@@ -48,7 +58,7 @@ fn interruptible<T: Send>(
     let interrupt = Mutex::new(None);
     let result = py.detach(|| {
         std::thread::scope(|scope| {
-            scope.spawn(move || sender.send(work(&work_cancel)));
+            scope.spawn(move || sender.send(caught(|| work(&work_cancel))));
             let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
             loop {
                 match receiver.recv_timeout(LOOK) {
@@ -57,9 +67,11 @@ fn interruptible<T: Send>(
                     Err(RecvTimeoutError::Timeout) => {}
                 }
                 let (done, total) = (counters.done.load(Ordering::Relaxed), counters.total.load(Ordering::Relaxed));
-                let look = Python::attach(|py| {
-                    py.check_signals()?;
-                    report.as_ref().map_or(Ok(()), |callable| callable.call1(py, (done, total)).map(drop))
+                let look = guarded("progress", || {
+                    Python::attach(|py| {
+                        py.check_signals()?;
+                        report.as_ref().map_or(Ok(()), |callable| callable.call1(py, (done, total)).map(drop))
+                    })
                 });
                 if let Err(error) = look {
                     interrupt.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -71,9 +83,11 @@ fn interruptible<T: Send>(
     if let Some(error) = interrupt.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
-    let result =
-        result.ok_or_else(|| QsqlError::new_err("internal error: the scoring thread ended without a result"))?;
-    Ok(result?)
+    match result {
+        Some(Ok(result)) => Ok(result?),
+        Some(Err(message)) => Err(defect("score", &message)),
+        None => Err(defect("score", "the scoring thread ended without a result")),
+    }
 }
 
 /// The native half of qsql.

@@ -11,7 +11,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use super::spider::partial_scores;
-use super::{QsqlError, interruptible};
+use super::{QsqlError, guarded, interruptible};
 use crate::error::Error;
 use crate::exec::sandbox::{self, Limits};
 use crate::exec::suite::Suite;
@@ -221,7 +221,7 @@ impl Scorer {
                 database_dir.display()
             )));
         }
-        let tables = tables.map(|path| Tables::read(&path)).transpose()?;
+        let tables = guarded("Scorer", || Ok(tables.map(|path| Tables::read(&path)).transpose()?))?;
         let inner = score::Scorer::new(protocol, threads);
         Ok(Self { database_dir, inner, tables, databases: Mutex::default(), executions: 0.into() })
     }
@@ -240,7 +240,7 @@ impl Scorer {
 
     /// The files of the suite of a database, its main file first.
     fn databases(&self, db_id: &str) -> PyResult<Vec<PathBuf>> {
-        Ok(self.target(db_id)?.suite.files().to_vec())
+        guarded("databases", || Ok(self.target(db_id)?.suite.files().to_vec()))
     }
 
     /// Judge predictions by exact match and test-suite execution accuracy, as the official Spider tool defines them.
@@ -317,7 +317,9 @@ impl Scorer {
         if lengths.0 != lengths.1 || lengths.0 != lengths.2 {
             return Err(Error::Lengths { golds: lengths.0, predictions: lengths.1, db_ids: lengths.2 }.into());
         }
-        let targets = db_ids.iter().map(|db_id| self.target(db_id)).collect::<Result<Vec<_>, Error>>()?;
+        let targets = guarded("score", || {
+            Ok(db_ids.iter().map(|db_id| self.target(db_id)).collect::<Result<Vec<_>, Error>>()?)
+        })?;
         let predictions: Vec<Text> = predictions.iter().map(|text| Text::take(text.as_ref())).collect();
         let counters = Progress::default();
         let verdicts = interruptible(py, &counters, progress, |cancel| {
@@ -360,7 +362,7 @@ pub(super) fn score_one(
 ) -> PyResult<Verdict> {
     let limits = Limits { timeout: seconds(timeout)?, ..Limits::default() };
     let scorer = score::Scorer::new(Protocol { keep_distinct, limits, ..Protocol::default() }, Some(1));
-    let target = Target::read(Suite::at(&database)?, None)?;
+    let target = guarded("score", || Ok(Target::read(Suite::at(&database)?, None)?))?;
     let text = Text::take(prediction.as_ref());
     let (counters, metrics) = (Progress::default(), Metrics { execution: true, exact: true });
     let mut verdicts = interruptible(py, &counters, None, |cancel| {

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyString};
 
-use super::QsqlError;
+use super::{QsqlError, guarded};
 use crate::exec::suite::Suite;
 use crate::score::{DatabaseSchemas, read_schema};
 use crate::spider::{self, Component, Partial, Tables, parse};
@@ -25,6 +25,32 @@ impl Schema {
     #[new]
     #[pyo3(signature = (tables, foreign_keys = Vec::new()))]
     fn new(tables: &Bound<'_, PyDict>, foreign_keys: Vec<(String, String)>) -> PyResult<Self> {
+        guarded("Schema", || Self::build(tables, &foreign_keys))
+    }
+
+    /// The schema of a `.sqlite` file, with the foreign keys that Spider's `tables.json` lists for `db_id`, or else those
+    /// that the database declares. `db_id` is by default the name of the file.
+    #[staticmethod]
+    #[pyo3(signature = (database, tables = None, db_id = None))]
+    fn read(database: PathBuf, tables: Option<PathBuf>, db_id: Option<String>) -> PyResult<Self> {
+        guarded("Schema.read", || {
+            let suite = Suite::at(&database)?;
+            let file = &suite.files()[0];
+            let tables = tables.map(|path| Tables::read(&path)).transpose()?;
+            let db_id = db_id.unwrap_or_else(|| file.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+            let schema = read_schema(file, tables.as_ref().map(|tables| (tables, db_id.as_str())))?;
+            schema.map(Self).map_err(|failure| {
+                QsqlError::new_err(format!(
+                    "cannot read the schema of `{}`: {failure}\nhint: it must be a SQLite database",
+                    file.display()
+                ))
+            })
+        })
+    }
+}
+
+impl Schema {
+    fn build(tables: &Bound<'_, PyDict>, foreign_keys: &[(String, String)]) -> PyResult<Self> {
         let tables = table_list(tables)?;
         let names: Vec<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
         let columns: Vec<(i64, &str)> = (0..)
@@ -46,24 +72,6 @@ impl Schema {
         let schema = spider::Schema::new(tables.iter().map(|(name, columns)| (name, columns.clone())));
         let exact = schema.with_foreign_keys(keys).map_err(|error| QsqlError::new_err(error.to_string()))?;
         Ok(Self(DatabaseSchemas { exact, canonical: canonical::Schema::new(tables) }))
-    }
-
-    /// The schema of a `.sqlite` file, with the foreign keys that Spider's `tables.json` lists for `db_id`, or else those
-    /// that the database declares. `db_id` is by default the name of the file.
-    #[staticmethod]
-    #[pyo3(signature = (database, tables = None, db_id = None))]
-    fn read(database: PathBuf, tables: Option<PathBuf>, db_id: Option<String>) -> PyResult<Self> {
-        let suite = Suite::at(&database)?;
-        let file = &suite.files()[0];
-        let tables = tables.map(|path| Tables::read(&path)).transpose()?;
-        let db_id = db_id.unwrap_or_else(|| file.file_stem().unwrap_or_default().to_string_lossy().into_owned());
-        let schema = read_schema(file, tables.as_ref().map(|tables| (tables, db_id.as_str())))?;
-        schema.map(Self).map_err(|failure| {
-            QsqlError::new_err(format!(
-                "cannot read the schema of `{}`: {failure}\nhint: it must be a SQLite database",
-                file.display()
-            ))
-        })
     }
 }
 
@@ -145,7 +153,7 @@ pub(super) fn exact_match(
 ) -> PyResult<ExactMatch> {
     // Text with lone surrogates cannot be borrowed; the grammar has no more use for it than Python.
     let prediction = prediction.to_string_lossy();
-    schema.with(|schema| {
+    let compare = |schema: &spider::Schema| {
         let gold = parse_gold(&gold, schema)?;
         let parsed = parse(&prediction, schema);
         let found = spider::ExactMatch::compare(parsed.as_ref().ok(), &gold, schema);
@@ -158,7 +166,8 @@ pub(super) fn exact_match(
             rejected: rejection.map(|rejection| rejection.reason.to_string()),
             hardness: spider::hardness(&gold).name(),
         })
-    })
+    };
+    guarded("exact_match", || schema.with(compare))
 }
 
 /// Grade a query by Spider's official difficulty: "easy", "medium", "hard" or "extra".
@@ -167,7 +176,7 @@ pub(super) fn exact_match(
 /// query.
 #[pyfunction]
 pub(super) fn hardness(sql: PyBackedStr, schema: SchemaArgument<'_>) -> PyResult<&'static str> {
-    schema.with(|schema| Ok(spider::hardness(&parse_gold(&sql, schema)?).name()))
+    guarded("hardness", || schema.with(|schema| Ok(spider::hardness(&parse_gold(&sql, schema)?).name())))
 }
 
 /// The canonical form of a query: one text for the many that mean the same, in the dialect of Spider's grammar where that
@@ -178,12 +187,14 @@ pub(super) fn hardness(sql: PyBackedStr, schema: SchemaArgument<'_>) -> PyResult
 #[pyfunction]
 #[pyo3(signature = (sql, schema = None))]
 pub(super) fn canonicalize(sql: PyBackedStr, schema: Option<SchemaArgument<'_>>) -> PyResult<String> {
-    let found = match &schema {
-        None => canonical::canonicalize(&sql, None),
-        Some(SchemaArgument::Schema(schema)) => canonical::canonicalize(&sql, Some(&schema.0.canonical)),
-        Some(SchemaArgument::Tables(tables)) => {
-            canonical::canonicalize(&sql, Some(&canonical::Schema::new(table_list(tables)?)))
-        }
-    };
-    found.map_err(|error| QsqlError::new_err(format!("{error}\nhint: go on with the query as it is")))
+    guarded("canonicalize", || {
+        let found = match &schema {
+            None => canonical::canonicalize(&sql, None),
+            Some(SchemaArgument::Schema(schema)) => canonical::canonicalize(&sql, Some(&schema.0.canonical)),
+            Some(SchemaArgument::Tables(tables)) => {
+                canonical::canonicalize(&sql, Some(&canonical::Schema::new(table_list(tables)?)))
+            }
+        };
+        found.map_err(|error| QsqlError::new_err(format!("{error}\nhint: go on with the query as it is")))
+    })
 }

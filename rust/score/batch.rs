@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -14,7 +13,7 @@ use super::compare::{Rejection, Runner};
 use super::exact::{self, ExactVerdict};
 use super::plug;
 use super::{Databases, Job, Metrics, Prediction, Progress, Protocol, State, Verdict, lock};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, caught};
 use crate::exec::sandbox::{self, Database, Failure, Limits, SQL_BYTES};
 use crate::exec::suite::Suite;
 use crate::sql::rewrite;
@@ -83,11 +82,7 @@ pub(super) fn executed_text(sql: &str, protocol: Protocol) -> String {
 
 /// Does `work` for a job; a panic in it is a defect of ours, which must not go further.
 fn guarded<T>(index: usize, suite: &Suite, work: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Error::Internal { index, db_id: suite.name(0), message }
-    })
+    caught(work).map_err(|message| Error::Internal { index, db_id: suite.name(0), message })
 }
 
 impl<'a> Batch<'a> {
@@ -175,7 +170,11 @@ impl<'a> Batch<'a> {
     /// Does a unit. What it finds is kept here.
     pub(super) fn work(&self, unit: &Unit, databases: &Databases, cancel: &Arc<AtomicBool>, progress: &Progress) {
         // The job that is being worked on, to be named should it panic.
-        let current = AtomicUsize::new(0);
+        let current = AtomicUsize::new(match unit {
+            Unit::Match(jobs) => jobs.start,
+            Unit::Plug(index) => *index,
+            Unit::Execute { golds, .. } => self.golds[golds[0]].candidates[0].job,
+        });
         let run = || match unit {
             Unit::Match(jobs) => {
                 for index in jobs.clone() {
@@ -185,7 +184,6 @@ impl<'a> Batch<'a> {
                 }
             }
             Unit::Plug(index) => {
-                current.store(*index, Ordering::Relaxed);
                 if let Some(found) = plug::judge(&self.jobs[*index], self.protocol, databases, cancel, progress) {
                     self.plugged[*index].get_or_init(|| found);
                 }
@@ -199,7 +197,7 @@ impl<'a> Batch<'a> {
                             return;
                         }
                         current.store(gold.candidates[0].job, Ordering::Relaxed);
-                        gold.compare(*variant, database, &self.protocol.limits, progress);
+                        gold.compare(*variant, database, &self.protocol.limits, progress, &current);
                     }
                 });
                 if let Err(failure) = opened {
@@ -280,7 +278,14 @@ impl<'a> Batch<'a> {
 
 impl Gold<'_> {
     /// Runs the gold on a variant, and every prediction that no earlier variant rejects.
-    fn compare(&self, variant: usize, database: &mut Database, limits: &Limits, progress: &Progress) {
+    fn compare(
+        &self,
+        variant: usize,
+        database: &mut Database,
+        limits: &Limits,
+        progress: &Progress,
+        current: &AtomicUsize,
+    ) {
         let is_open = |candidate: &&Candidate| candidate.rejected_by.load(Ordering::Relaxed) > variant;
         if self.candidates.iter().any(|candidate| is_open(&candidate)) {
             let mut runner = Runner { database, limits, ordered: self.ordered, executions: 0, steps: 0 };
@@ -291,6 +296,7 @@ impl Gold<'_> {
                         self.returned.store(true, Ordering::Relaxed);
                     }
                     for candidate in self.candidates.iter().filter(is_open) {
+                        current.store(candidate.job, Ordering::Relaxed);
                         // A query means the same as itself; most of a good model's predictions end here.
                         if candidate.text != self.text
                             && let Some(rejection) = runner.compare(&gold, &self.text, &candidate.text)
@@ -338,7 +344,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("shop.sqlite");
         std::fs::write(&file, b"").unwrap();
-        let suite = Suite::at(&file).unwrap();
+        let suite = Arc::new(Suite::at(&file).unwrap());
         let nothing: Vec<usize> = Vec::new();
         let error = guarded(7, &suite, || nothing[1]).unwrap_err().to_string();
         assert!(
@@ -346,5 +352,24 @@ mod tests {
             "{error}"
         );
         assert_eq!(guarded(7, &suite, || 1).unwrap(), 1);
+
+        // In units of work: where exact match has no place for a verdict, and where a suite has no such variant.
+        let job = |prediction| Job {
+            gold: "SELECT a FROM t",
+            prediction: Prediction::Sql(prediction),
+            suite: &suite,
+            schema: None,
+        };
+        let jobs = [job("SELECT 1"), job("SELECT 2"), job("SELECT 3")];
+        let metrics = Metrics { execution: true, exact: true };
+        let (databases, cancel, progress) = (Databases::default(), Arc::default(), Progress::default());
+        for (unit, index) in [(Unit::Match(0..3), 2), (Unit::Execute { variant: 9, golds: Arc::from([0]) }, 0)] {
+            let mut batch = Batch::plan(&jobs, metrics, Protocol::default()).unwrap();
+            batch.exact.truncate(2);
+            batch.work(&unit, &databases, &cancel, &progress);
+            let error = batch.verdicts().unwrap_err();
+            assert!(matches!(&error, Error::Internal { index: found, .. } if *found == index), "{error}");
+            assert!(error.hint().is_some());
+        }
     }
 }

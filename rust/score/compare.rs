@@ -45,7 +45,7 @@ impl Rejection {
 const DETAIL: usize = 300;
 
 /// A message with its end cut off where it is too long.
-fn shortened(message: &str) -> String {
+pub(super) fn shortened(message: &str) -> String {
     match message.char_indices().nth(DETAIL) {
         Some((end, _)) => format!("{}...", &message[..end]),
         None => message.to_owned(),

@@ -1,5 +1,6 @@
 //! Exact match and hardness of jobs, as the official driver has them.
 
+use super::compare::shortened;
 use super::{Job, Prediction};
 use crate::spider::{ExactMatch, Hardness, Partial, hardness, parse};
 use crate::sql::canonical::{self, canonicalize};
@@ -47,7 +48,7 @@ pub(super) fn judge(job: &Job<'_>, compared: bool) -> ExactVerdict {
             let forms = [job.gold, &sql].map(|sql| canonical_form(&rewrite::join_operators(sql), canonical));
             let [gold, prediction] = forms.map(|form| parse(&form, schema));
             let matches = gold.is_ok_and(|gold| ExactMatch::compare(prediction.as_ref().ok(), &gold, schema).exact);
-            (parse(&sql, schema).map_err(|rejection| rejection.to_string()), matches)
+            (parse(&sql, schema).map_err(|rejection| shortened(&rejection.to_string())), matches)
         }
     };
     let found = ExactMatch::compare(prediction.as_ref().ok(), &gold, schema);

@@ -45,7 +45,7 @@ pub(super) unsafe extern "C" fn authorize(
     // SAFETY: registered with the address of a live watch, on this thread.
     let watch = unsafe { &*watch.cast::<Watch>() };
     // Asked at every reference to a column, this is also a place to stop a compilation.
-    if watch.call() || action == ffi::SQLITE_FUNCTION && watch.function() {
+    if watch.call() || action == ffi::SQLITE_FUNCTION && watch.function(is_json(second)) {
         return ffi::SQLITE_DENY;
     }
     let is = |name: *const c_char, wanted: &CStr| {
@@ -65,6 +65,13 @@ pub(super) unsafe extern "C" fn authorize(
     let is_schema = [c"sqlite_master", c"sqlite_temp_master"].iter().any(|name| is(first, name));
     watch.refuse(if is_schema { "a change of the schema" } else { action_name(action) });
     ffi::SQLITE_DENY
+}
+
+/// Whether a function is one of those for JSON, two of which are operators.
+fn is_json(name: *const c_char) -> bool {
+    // SAFETY: null, or a C string of SQLite that lives for the call.
+    let name = if name.is_null() { &[][..] } else { unsafe { CStr::from_ptr(name) }.to_bytes() };
+    name.starts_with(b"->") || name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"json"))
 }
 
 /// What an action of the authorizer is in SQL.

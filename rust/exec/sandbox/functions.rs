@@ -208,6 +208,7 @@ mod tests {
     use super::*;
 
     fn connections() -> [Connection; 2] {
+        assert!(super::super::memory::install());
         let [theirs, ours] = [(); 2].map(|()| Connection::open_in_memory().unwrap());
         let watch = Box::leak(Box::new(Watch::new()));
         watch.start(&Limits::default());

@@ -101,6 +101,12 @@ pub(super) fn limited<T>(bytes: usize, watch: &Watch, query: impl FnOnce() -> T)
     query()
 }
 
+/// Bytes that the latest query on this thread has left behind.
+#[cfg(test)]
+pub(super) fn used() -> i64 {
+    USED.get()
+}
+
 /// An address in the present frame of the stack, which grows downwards on every machine that Rust's std is for.
 #[inline]
 fn stack_pointer() -> usize {

@@ -63,6 +63,16 @@ pub const SQL_BYTES: usize = 50_000;
 /// each call may work through a value as large as [`value_bytes`] allows.
 const FUNCTION_CALLS: u32 = 1000;
 
+/// The product of a compiled query's size and that of its largest value, both in bytes. It bounds the work between two looks
+/// at the limits, since a row may take every instruction once, and each may go through a value: some tenths of a second.
+const WORK: u64 = 1 << 37;
+
+/// The same where the query has functions for JSON, which go through a value once for each path, and slowly.
+const JSON_WORK: u64 = 1 << 34;
+
+/// Most arguments of a function, as in the common builds of SQLite.
+const FUNCTION_ARGUMENTS: c_int = 127;
+
 /// How much stack a query may take. SQLite descends into subqueries and common table expressions, however deep they are
 /// nested, and a stack that ends under it takes the process along.
 pub const STACK_BYTES: usize = 8 << 20;
@@ -142,6 +152,8 @@ pub struct Database {
     connection: Connection,
     /// Boxed, because SQLite holds its address; declared behind the connection, which is closed first.
     watch: Box<Watch>,
+    /// Largest value in bytes.
+    value_bytes: c_int,
 }
 
 impl Database {
@@ -157,8 +169,8 @@ impl Database {
         let connection = Connection::open_with_flags_and_vfs(immutable_uri(path), flags, scratch::NAME)
             .map_err(|error| Failure::Database(error.to_string()))?;
         let watch = Box::new(Watch::new());
-        let database = Self { connection, watch };
-        database.configure(size).map_err(|error| Failure::Database(error.to_string()))?;
+        let database = Self { connection, watch, value_bytes: value_bytes(size) };
+        database.configure().map_err(|error| Failure::Database(error.to_string()))?;
         database.watch.start(&Limits { timeout: Duration::MAX, steps: u64::MAX, memory: usize::MAX });
         match database.prepare("SELECT 1 FROM sqlite_master") {
             Ok(_) => {}
@@ -168,7 +180,7 @@ impl Database {
         Ok(database)
     }
 
-    fn configure(&self, size: u64) -> rusqlite::Result<()> {
+    fn configure(&self) -> rusqlite::Result<()> {
         // Python's build takes "text" for a string where no column has that name, and the official tool relies on it.
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, true)?;
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, true)?;
@@ -176,9 +188,10 @@ impl Database {
         // The files are those of `scratch`.
         self.connection.pragma_update(None, "temp_store", "FILE")?;
         for (limit, value) in [
-            (Limit::SQLITE_LIMIT_LENGTH, value_bytes(size)),
+            (Limit::SQLITE_LIMIT_LENGTH, self.value_bytes),
             (Limit::SQLITE_LIMIT_SQL_LENGTH, c_int::try_from(SQL_BYTES).unwrap_or(c_int::MAX)),
             (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN_BYTES),
+            (Limit::SQLITE_LIMIT_FUNCTION_ARG, FUNCTION_ARGUMENTS),
             (Limit::SQLITE_LIMIT_VDBE_OP, PROGRAM_STEPS),
             (Limit::SQLITE_LIMIT_PARSER_DEPTH, PARSER_DEPTH),
             (Limit::SQLITE_LIMIT_ATTACHED, 0),
@@ -228,8 +241,14 @@ impl Database {
     }
 
     fn run(&self, text: &str, reader: &mut impl Reader) -> Result<(), Failure> {
+        self.limit_values(self.value_bytes)?;
         let statement = self.prepare(text)?;
         self.watch.compiled();
+        if let Some(statement) = &statement {
+            let work = if self.watch.calls_json() { JSON_WORK } else { WORK };
+            let most = c_int::try_from(work / statement.bytes()).unwrap_or(c_int::MAX);
+            self.limit_values(most.min(self.value_bytes))?;
+        }
         if reader.start(statement.as_ref().map_or(0, Statement::columns)).is_break() {
             return Ok(());
         }
@@ -241,6 +260,12 @@ impl Database {
             }
         }
         Ok(())
+    }
+
+    /// Sets how large a value may be.
+    fn limit_values(&self, bytes: c_int) -> Result<(), Failure> {
+        let set = self.connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, bytes);
+        set.map(drop).map_err(|error| Failure::Database(error.to_string()))
     }
 
     fn prepare(&self, text: &str) -> Result<Option<Statement<'_>>, Failure> {
@@ -296,6 +321,8 @@ impl Database {
             return Failure::Forbidden(refused.to_owned());
         }
         match code & 0xff {
+            // A temporary file for which there is no memory is not the database's fault.
+            _ if code == ffi::SQLITE_IOERR_NOMEM => Failure::TooLarge(message),
             ffi::SQLITE_AUTH | ffi::SQLITE_READONLY => Failure::Forbidden(message),
             ffi::SQLITE_NOMEM | ffi::SQLITE_TOOBIG | ffi::SQLITE_FULL => Failure::TooLarge(message),
             ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB | ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN => {
@@ -379,6 +406,13 @@ impl Statement<'_> {
     fn parameters(&self) -> c_int {
         // SAFETY: as above.
         unsafe { ffi::sqlite3_bind_parameter_count(self.handle) }
+    }
+
+    /// Memory of the compiled query, in bytes; 1 at least.
+    fn bytes(&self) -> u64 {
+        // SAFETY: as above.
+        u64::try_from(unsafe { ffi::sqlite3_stmt_status(self.handle, ffi::SQLITE_STMTSTATUS_MEMUSED, 0) })
+            .map_or(1, |bytes| bytes.max(1))
     }
 
     fn is_readonly(&self) -> bool {

@@ -54,6 +54,7 @@ mod tests {
 
     #[test]
     fn tables_and_foreign_keys_are_read_whatever_their_names() {
+        assert!(super::super::memory::install());
         let connection = Connection::open_in_memory().unwrap();
         let script = "CREATE TABLE \"order\" (id INTEGER PRIMARY KEY AUTOINCREMENT, \"a b\" TEXT);
             CREATE VIEW v AS SELECT 1;

@@ -2,7 +2,8 @@
 //!
 //! Kept in memory by SQLite itself (`temp_store`), a sort takes place within one instruction, for seconds in which nothing
 //! looks at the limits. With files it sorts small parts and merges them row by row. But nothing here may write a file, so
-//! the file system that connections are opened with has files for temporary data that are none; all else is the system's.
+//! the file system that connections are opened with keeps temporary files in memory. Of those on disk it opens databases,
+//! for reading, and it deletes none.
 
 #![expect(unsafe_code, reason = "a file system of the C interface")]
 
@@ -17,6 +18,9 @@ pub(super) const NAME: &std::ffi::CStr = c"qsql";
 
 /// Bytes of memory that a file takes at once.
 const CHUNK: usize = 64 << 10;
+
+/// How files with a name may be opened.
+const READ_DATABASE: c_int = ffi::SQLITE_OPEN_MAIN_DB | ffi::SQLITE_OPEN_READONLY;
 
 /// The system's own file system.
 struct System(NonNull<ffi::sqlite3_vfs>);
@@ -42,6 +46,7 @@ pub(super) fn register() -> bool {
             ours.zName = NAME.as_ptr();
             ours.pNext = ptr::null_mut();
             ours.xOpen = Some(open);
+            ours.xDelete = Some(delete);
             SYSTEM.set(System(system)).is_ok() && ffi::sqlite3_vfs_register(ours, 0) == ffi::SQLITE_OK
         }
     })
@@ -56,6 +61,9 @@ unsafe extern "C" fn open(
 ) -> c_int {
     // SAFETY: SQLite gives room for the larger of our file and the system's, and null or room for the flags.
     unsafe {
+        // What fails to open must not be closed.
+        (*file).pMethods = ptr::null();
+        // Temporary files have no name.
         if name.is_null() {
             let base = ffi::sqlite3_file { pMethods: &raw const METHODS };
             file.cast::<Scratch>().write(Scratch { base, chunks: Vec::new(), size: 0 });
@@ -64,10 +72,17 @@ unsafe extern "C" fn open(
             }
             return ffi::SQLITE_OK;
         }
+        if flags & READ_DATABASE != READ_DATABASE {
+            return ffi::SQLITE_CANTOPEN;
+        }
         let Some(system) = SYSTEM.get() else { return ffi::SQLITE_CANTOPEN };
         let Some(open) = system.0.as_ref().xOpen else { return ffi::SQLITE_CANTOPEN };
         open(system.0.as_ptr(), name, file, flags, out_flags)
     }
+}
+
+unsafe extern "C" fn delete(_ours: *mut ffi::sqlite3_vfs, _name: *const c_char, _sync: c_int) -> c_int {
+    ffi::SQLITE_IOERR_DELETE
 }
 
 /// A file of chunks; what is beyond them or was never written is zero.
@@ -237,6 +252,78 @@ unsafe extern "C" fn zero(_file: *mut ffi::sqlite3_file) -> c_int {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::exec::sandbox::{Database, Failure, Limits, Reader, Row, memory};
+    use std::ops::ControlFlow;
+
+    /// Counts rows.
+    struct Rows(u64);
+
+    impl Reader for Rows {
+        fn start(&mut self, _: usize) -> ControlFlow<()> {
+            ControlFlow::Continue(())
+        }
+
+        fn row(&mut self, _: &Row<'_>) -> ControlFlow<()> {
+            self.0 += 1;
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn database(folder: &std::path::Path) -> Database {
+        let path = folder.join("t.sqlite");
+        assert!(memory::install());
+        rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+        Database::open(&path).unwrap()
+    }
+
+    const NUMBERS: &str = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r LIMIT 20000)";
+
+    #[test]
+    fn what_does_not_fit_the_cache_is_memory_of_the_query_and_goes_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = database(folder.path());
+        // A sort, and a table that is kept to be read twice, each of 20 MB.
+        let sorted = format!("{NUMBERS} SELECT x FROM r ORDER BY randomblob(1000)");
+        let kept = format!(
+            "{NUMBERS}, m(b) AS MATERIALIZED (SELECT randomblob(1000) FROM r) SELECT 1 FROM m UNION ALL SELECT 1 FROM m"
+        );
+        for (query, rows) in [(sorted, 20_000), (kept, 40_000)] {
+            for round in 0..3 {
+                let mut read = Rows(0);
+                database.query(&query, &Limits::default(), &mut read).unwrap();
+                assert_eq!(read.0, rows);
+                assert!(round == 0 || memory::used() < 1000, "{} bytes are left", memory::used());
+            }
+            let few = Limits { memory: 10 << 20, ..Limits::default() };
+            let failure = database.query(&query, &few, &mut Rows(0)).unwrap_err();
+            assert!(matches!(failure, Failure::TooLarge(_)), "{failure:?}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn no_other_file_is_opened_or_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(database(folder.path()));
+        let path = std::ffi::CString::new(folder.path().join("t.sqlite").to_str().unwrap()).unwrap();
+        let mut file =
+            Scratch { base: ffi::sqlite3_file { pMethods: &raw const METHODS }, chunks: Vec::new(), size: 0 };
+        let kinds = [
+            ffi::SQLITE_OPEN_MAIN_DB | ffi::SQLITE_OPEN_READWRITE | ffi::SQLITE_OPEN_CREATE,
+            ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_READONLY,
+            ffi::SQLITE_OPEN_TEMP_DB | ffi::SQLITE_OPEN_READWRITE | ffi::SQLITE_OPEN_DELETEONCLOSE,
+        ];
+        for flags in kinds {
+            file.base.pMethods = &raw const METHODS;
+            // SAFETY: room for a file, a C string, and no room for flags.
+            let code = unsafe { open(ptr::null_mut(), path.as_ptr(), (&raw mut file).cast(), flags, ptr::null_mut()) };
+            assert_eq!((code, file.base.pMethods), (ffi::SQLITE_CANTOPEN, ptr::null()));
+        }
+        // SAFETY: a C string.
+        assert_ne!(unsafe { delete(ptr::null_mut(), path.as_ptr(), 0) }, ffi::SQLITE_OK);
+        assert!(folder.path().join("t.sqlite").exists());
+    }
 
     #[test]
     fn files_hold_what_was_written() {

@@ -25,6 +25,7 @@ pub(super) struct Watch {
     compiling: Cell<bool>,
     calls: Cell<u16>,
     functions: Cell<u32>,
+    json: Cell<bool>,
     stopped: Cell<Option<Stopped>>,
     refused: Cell<Option<&'static str>>,
 }
@@ -48,6 +49,7 @@ impl Watch {
             compiling: Cell::new(false),
             calls: Cell::new(0),
             functions: Cell::new(0),
+            json: Cell::new(false),
             stopped: Cell::new(None),
             refused: Cell::new(None),
         }
@@ -65,6 +67,7 @@ impl Watch {
         self.compiling.set(true);
         self.calls.set(0);
         self.functions.set(0);
+        self.json.set(false);
         self.stopped.set(None);
         self.refused.set(None);
     }
@@ -99,13 +102,19 @@ impl Watch {
         self.calls.get() == 0 && if self.compiling.get() { self.steps() } else { self.overdue() }
     }
 
-    /// The query calls a function at one more place; whether it must stop.
-    pub(super) fn function(&self) -> bool {
+    /// The query calls a function at one more place, perhaps one of those for JSON; whether it must stop.
+    pub(super) fn function(&self, is_json: bool) -> bool {
+        self.json.set(self.json.get() || is_json);
         self.functions.set(self.functions.get().saturating_add(1));
         if self.functions.get() > FUNCTION_CALLS {
             self.stop(Stopped::Functions);
         }
         self.stopped.get().is_some()
+    }
+
+    /// Whether the query calls functions for JSON.
+    pub(super) fn calls_json(&self) -> bool {
+        self.json.get()
     }
 
     /// The query has used up the stack that it may have.

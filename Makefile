@@ -59,9 +59,14 @@ format: build ## Format all code
 	$(BIN)/ruff check --quiet --fix python tests benches
 	$(BIN)/ruff format --quiet python tests benches
 
+# `make bench SOAK_SCORINGS=1000000` scores the million of the README.
+SOAK_SCORINGS ?= 100000
+
 bench: build ## Measure; with QSQL_SPIDER_DIR also on Spider
 	$(BIN)/python benches/execution.py
 	$(BIN)/python benches/exact.py
+	$(BIN)/python benches/hostile.py
+	$(BIN)/python benches/soak.py --scorings $(SOAK_SCORINGS)
 
 # Coverage for libFuzzer with the toolchain at hand. With a target named, build scripts are left without it.
 FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -28,7 +28,7 @@ from qsql import Scorer, Verdict, demo
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import corpus
 
-FEW_STEPS = {"max_steps": 10_000, "max_memory": 8 << 20}
+FEW_STEPS = {"max_steps": 500, "max_memory": 8 << 20}
 
 
 def score(databases: Path, items: list[corpus.Hostile], threads: int, timeout: float, **limits: int) -> list[Verdict]:

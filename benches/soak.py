@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import corpus
 
 BATCH = 2000
-LIMITS = {"timeout": 10.0, "max_steps": 20_000, "max_memory": 8 << 20}
-QUICK = 0.005  # seconds
+LIMITS = {"timeout": 10.0, "max_steps": 2000, "max_memory": 8 << 20}
+QUICK = 0.01  # seconds
 
 
 def resident() -> float:
@@ -44,7 +44,8 @@ def jobs(databases: Path) -> list[tuple[str, str, str]]:
         found += [(one.query, text, one.db_id) for one, text in zip(examples, texts, strict=True) if text]
     honest = len(found)
     scorer = Scorer(databases, threads=1, **LIMITS)
-    for item in corpus.load():
+    # Texts of megabytes are rejected for their length; in a batch they would hide any growth.
+    for item in (item for item in corpus.load() if len(item.text) < 100_000):
         for rows in (True, False):
             job = (corpus.gold(item.database, rows=rows), item.text, item.database)
             started = time.perf_counter()

@@ -48,7 +48,7 @@ def load() -> list[Hostile]:
 def gold(database: str, *, rows: bool) -> str:
     """Write a gold that returns some rows of one column, or none."""
     table, column = TABLES[database]
-    return f"SELECT {column} FROM {table} WHERE {'1' if rows else '0'}"
+    return f"SELECT {column} FROM {table} WHERE {column} {'<' if rows else '>'} 1000000000"
 
 
 def _text(item: dict, table: str, column: str) -> str:

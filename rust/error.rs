@@ -69,6 +69,14 @@ pub enum Error {
     /// Something else in this process used the same SQLite first, so that its memory cannot be limited any more.
     #[error("SQLite was in use before its memory could be limited")]
     SqliteInUse,
+    /// The file that keeps the digests of golds cannot be read or written. Verdicts do not depend on it.
+    #[error("cannot keep results of golds in `{}`: {message}", .path.display())]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        message: String,
+    },
     /// The thread pool could not be started.
     #[error("cannot start {threads} threads: {message}")]
     Threads {
@@ -113,6 +121,7 @@ impl Error {
                  every database, as Spider's `tables.json`"
                     .to_owned(),
             ),
+            Self::Cache { .. } => Some("golds run again each time; name another folder, or go on without one".to_owned()),
             Self::Lengths { .. } => Some("give one prediction and one database name for each gold".to_owned()),
             Self::SqliteInUse => {
                 Some("call `qsql::exec::sandbox::initialize` before anything else opens a database".to_owned())

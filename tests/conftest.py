@@ -34,6 +34,15 @@ def spider(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_directory(tmp_path_factory):
+    """Where command lines keep results of golds: not where the user's do."""
+    directory = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QSQL_CACHE_DIR", str(directory))
+        yield directory
+
+
 @pytest.fixture
 def run_qsql():
     """Run `qsql` with arguments, 80 columns wide; returns the finished process."""

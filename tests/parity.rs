@@ -63,7 +63,7 @@ fn verdicts_are_as_frozen() {
                 schema: None,
             })
             .collect();
-        let scorer = Scorer::new(Protocol { keep_distinct, ..Protocol::default() }, None);
+        let scorer = Scorer::new(Protocol { keep_distinct, ..Protocol::default() }, None, None);
         let verdicts = scorer.score(&jobs, metrics, &Arc::new(AtomicBool::new(false)), &Progress::default()).unwrap();
         for (case, verdict) in cases.into_iter().zip(verdicts) {
             if verdict.execution != case["execution"].as_bool() || case["state"] != verdict.state.name() {

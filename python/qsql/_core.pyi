@@ -104,6 +104,8 @@ class Scorer:
         timeout: Seconds for one query on one database.
         max_steps: SQLite instructions for one query on one database; unlike time, the same on every machine.
         max_memory: Bytes of memory for one query on one database.
+        cache_dir: Folder that keeps the results of golds, as hashes, so that a later process need not run them again on
+            the same content of a database. By default nothing is kept. Verdicts are the same with and without.
 
     Raises:
         QsqlError: If the folder does not exist or a setting makes no sense.
@@ -121,6 +123,7 @@ class Scorer:
         timeout: float = 30.0,
         max_steps: int = 1_000_000_000,
         max_memory: int = 134_217_728,
+        cache_dir: str | PathLike[str] | None = None,
     ) -> Scorer: ...
     @property
     def threads(self) -> int:
@@ -128,6 +131,9 @@ class Scorer:
     @property
     def executions(self) -> int:
         """How many statements the finished calls have executed."""
+    @property
+    def cache_problem(self) -> str | None:
+        """Why results of golds could not be kept in `cache_dir`; None if they could, or nobody asked for it."""
     def databases(self, db_id: str) -> list[PathLike[str]]:
         """The files of the suite of a database, its main file first.
 

@@ -6,6 +6,7 @@ Results go to stdout, everything else to stderr. Exit status: 0 done, 1 `QsqlErr
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from contextlib import contextmanager
@@ -107,6 +108,9 @@ def evaluate_command(
     timeout: Annotated[float, typer.Option(help="Seconds for one query on one database.")] = 30.0,
     max_steps: Annotated[int, typer.Option(min=1, help="SQLite instructions for one query.")] = 1_000_000_000,
     max_memory: Annotated[int, typer.Option(min=1, metavar="MB", help="Memory for one query.")] = 128,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Run all golds; else their results are kept in QSQL_CACHE_DIR.")
+    ] = False,
     format_: Annotated[Format, typer.Option("--format", help="How to print the summary.")] = Format.rich,
 ) -> None:
     """Score predictions by exact match and test-suite execution accuracy."""
@@ -132,6 +136,7 @@ def evaluate_command(
         timeout=timeout,
         max_steps=max_steps,
         max_memory=max_memory << 20,
+        cache_dir=None if no_cache else _cache_directory(),
     )
     evaluation = _evaluate(settings, out if out is not None else run_directory)
     _print(evaluation, format_, etype)
@@ -160,6 +165,14 @@ def demo_command(
         typer.echo()
 
 
+def _cache_directory() -> Path:
+    if directory := os.environ.get("QSQL_CACHE_DIR"):
+        return Path(directory)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("qsql", appauthor=False)
+
+
 def _evaluate(settings: Settings, out: Path | None) -> Evaluation:
     from qsql.evaluate import evaluate
 
@@ -170,6 +183,12 @@ def _evaluate(settings: Settings, out: Path | None) -> Evaluation:
             if out is not None:
                 _note(f"interrupted; the same command goes on from what is finished in `{out}`")
             raise
+    _warn(evaluation, settings)
+    return evaluation
+
+
+def _warn(evaluation: Evaluation, settings: Settings) -> None:
+    """Tell what went wrong with single items."""
     missing, surplus = evaluation.pairing.missing, evaluation.pairing.surplus
     if missing:
         some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
@@ -177,6 +196,8 @@ def _evaluate(settings: Settings, out: Path | None) -> Evaluation:
     if evaluation.summary["capped"]:
         count = _count(evaluation.summary["capped"], "prediction")
         _note(f"warning: not every way to plug values into {count} was tried")
+    if evaluation.cache_problem:
+        _note(f"warning: {evaluation.cache_problem}; the next run will run all golds again")
     if surplus:
         _note(f"warning: no gold for {_count(surplus, 'prediction')}, not scored")
     for example, verdict in evaluation.items():
@@ -193,7 +214,6 @@ def _evaluate(settings: Settings, out: Path | None) -> Evaluation:
     if evaluation.gold_errors:
         count = _count(len(evaluation.gold_errors), "gold")
         _note(f"hint: mend {count} or the databases; all other items are scored")
-    return evaluation
 
 
 def _print(evaluation: Evaluation, format_: Format, etype: Metric) -> None:

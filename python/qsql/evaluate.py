@@ -38,6 +38,7 @@ class Settings:
     timeout: float = 30.0
     max_steps: int = 1_000_000_000
     max_memory: int = 128 << 20
+    cache_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Evaluation:
     verdicts: list[dict[str, Any]]
     examples: list[Example]
     pairing: Pairing
+    cache_problem: str | None
+    """Why results of golds could not be kept for the next run, if they could not."""
 
     def items(self) -> Iterator[tuple[Example, dict[str, Any]]]:
         """Go through the examples with their verdicts."""
@@ -92,11 +95,13 @@ def evaluate(
         timeout=settings.timeout,
         max_steps=settings.max_steps,
         max_memory=settings.max_memory,
+        cache_dir=settings.cache_dir,
     )
     suites = _suites(scorer, examples, settings)
     if out is None:
         verdicts = _score(scorer, settings.etype, examples, pairing, [], None, progress)
-        return Evaluation(_summary(verdicts, examples, pairing, suites, scorer, started), verdicts, examples, pairing)
+        summary = _summary(verdicts, examples, pairing, suites, scorer, started)
+        return Evaluation(summary, verdicts, examples, pairing, scorer.cache_problem)
     results.make_run_directory(out)
     record = _record(settings, argv, suites)
     finished = results.finished_verdicts(out, record["fingerprint"])
@@ -106,7 +111,7 @@ def evaluate(
         summary = _summary(verdicts, examples, pairing, suites, scorer, started)
         file.finish()
     results.write_json(out / results.SUMMARY, summary)
-    return Evaluation(summary, verdicts, examples, pairing)
+    return Evaluation(summary, verdicts, examples, pairing, scorer.cache_problem)
 
 
 def _suites(scorer: Scorer, examples: Sequence[Example], settings: Settings) -> dict[str, list[Path]]:
@@ -237,7 +242,7 @@ def _record(settings: Settings, argv: Sequence[str], suites: dict[str, list[Path
     }
     resolved = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}
     versions = {"qsql": __version__, "sqlite": sqlite_version(), "python": platform.python_version()}
-    without = {"gold", "predictions", "database_dir", "tables", "threads"}
+    without = {"gold", "predictions", "database_dir", "tables", "threads", "cache_dir"}
     rules = {key: value for key, value in resolved.items() if key not in without}
     decisive = [inputs, rules, versions["qsql"], versions["sqlite"]]
     return {

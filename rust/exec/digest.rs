@@ -7,6 +7,7 @@
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::denotation::{Value, decode, integral};
+use super::matching::{self, Exhausted};
 
 /// What is kept of a result: its size and two hashes of 128 bits, each as two independent lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,32 @@ pub enum Relation {
 }
 
 impl Digest {
+    /// Length of what [`to_bytes`](Self::to_bytes) gives.
+    pub const BYTES: usize = 48;
+
+    /// The digest as bytes, the same on every machine.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let [a, b] = self.strict.0;
+        let [c, d] = self.loose.0;
+        let mut bytes = [0; Self::BYTES];
+        for (out, word) in bytes.chunks_exact_mut(8).zip([self.columns as u64, self.rows, a, b, c, d]) {
+            out.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// The digest that bytes stand for; `None` for those of a table wider than this machine can count.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Option<Self> {
+        let mut words = bytes.chunks_exact(8).map(|word| word.try_into().map(u64::from_le_bytes));
+        let mut next = || words.next()?.ok();
+        let columns = usize::try_from(next()?).ok()?;
+        let rows = next()?;
+        let [strict, loose] = [Hash([next()?, next()?]), Hash([next()?, next()?])];
+        Some(Self { columns, rows, strict, loose })
+    }
+
     /// Compares by the rules of the official `result_eq`, as far as digests can tell.
     #[must_use]
     pub fn relation(&self, other: &Self) -> Relation {
@@ -43,6 +70,49 @@ impl Digest {
             return Relation::Different;
         }
         if self.strict == other.strict { Relation::Same } else { Relation::Unclear }
+    }
+}
+
+/// The cells of a small result row by row, each as its loose hash, to find out how columns were moved.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    cells: Vec<Hash>,
+    /// Whether cells are missing, or one is a float that equals an integer. Such a float has another place than the
+    /// integer where the official tool sorts the cells of a row by their spelling, which hashes cannot tell.
+    unusable: bool,
+}
+
+impl Trace {
+    /// Most cells that are kept.
+    const CELLS: usize = 1 << 15;
+
+    fn push(&mut self, strict: Hash, loose: Hash) {
+        if self.unusable {
+            return;
+        }
+        self.unusable = strict != loose || self.cells.len() == Self::CELLS;
+        self.cells.push(loose);
+    }
+
+    /// Whether two results mean the same whose digests leave it open; `None` if the cells themselves must decide.
+    ///
+    /// By equal loose digests the rows have the same cells, so that only the order of the columns is left of the official
+    /// rule.
+    #[must_use]
+    pub fn same(&self, other: &Self, columns: usize, ordered: bool) -> Option<Result<bool, Exhausted>> {
+        if self.unusable || other.unusable || self.cells.len() != other.cells.len() {
+            return None;
+        }
+        let mut numbers = matching::Numbers::default();
+        let [one, two] =
+            [self, other].map(|trace| trace.cells.iter().map(|&cell| numbers.of(cell)).collect::<Vec<_>>());
+        Some(matching::columns_match(&one, &two, columns, ordered))
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.cells.clear();
+        self.unusable = false;
     }
 }
 
@@ -63,12 +133,20 @@ impl Digester {
 
     /// Takes in one row.
     pub fn row<'a>(&mut self, cells: impl Iterator<Item = Value<'a>>) {
+        self.trace(cells, None);
+    }
+
+    /// Takes in one row, and leaves a trace of it.
+    pub fn trace<'a>(&mut self, cells: impl Iterator<Item = Value<'a>>, mut trace: Option<&mut Trace>) {
         let mut strict = Hash([self.digest.columns as u64; 2]);
         let mut loose = strict;
         for value in cells {
             let (exact, unified) = hash(value);
             strict = strict.then(exact);
             loose = loose.with(unified);
+            if let Some(trace) = &mut trace {
+                trace.push(exact, unified);
+            }
         }
         let loose = loose.then(Hash([1; 2]));
         self.digest.rows += 1;
@@ -95,7 +173,7 @@ impl Digester {
 }
 
 /// Two lanes of 64 bits, mixed with different constants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Hash([u64; 2]);
 
 /// Odd constants without structure: digits of the fractional parts of the square roots of small primes.
@@ -139,6 +217,8 @@ fn hash(value: Value<'_>) -> (Hash, Hash) {
             let exact = Hash::of(2, real.to_bits());
             return (exact, integral(real).map_or(exact, |integer| Hash::of(1, integer.cast_unsigned())));
         }
+        // Most text is ASCII, which is found out faster than that it is UTF-8.
+        Value::Text(bytes) if bytes.is_ascii() => bytes_hash(3, bytes),
         Value::Text(bytes) => bytes_hash(3, decode(bytes).as_bytes()),
         Value::Blob(bytes) => bytes_hash(4, bytes),
     };

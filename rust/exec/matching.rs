@@ -6,9 +6,7 @@
 //! left, it is searched, exactly, within a budget: the general problem is graph isomorphism, so a bound must exist.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-
-use super::denotation::NormalCell;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
 /// The search for a column permutation used up its budget without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +15,18 @@ pub struct Exhausted;
 /// Cells that one comparison may look at: some seconds of work, thousands of times what any benchmark query needs.
 const BUDGET: u64 = 1 << 28;
 
-/// Numbers distinct cells, so that tables compare by numbers.
-#[derive(Default)]
-pub(super) struct Numbers(HashMap<NormalCell, u32>);
+/// Numbers distinct cells or what stands for them, so that tables compare by numbers.
+pub(super) struct Numbers<Cell>(HashMap<Cell, u32>);
 
-impl Numbers {
+impl<Cell> Default for Numbers<Cell> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<Cell: Eq + Hash> Numbers<Cell> {
     /// The number of a cell, the same for equal cells.
-    pub(super) fn of(&mut self, cell: NormalCell) -> u32 {
+    pub(super) fn of(&mut self, cell: Cell) -> u32 {
         let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         *self.0.entry(cell).or_insert(next)
     }

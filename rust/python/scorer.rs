@@ -133,6 +133,8 @@ impl Verdict {
 /// timeout: seconds for one query on one database.
 /// max_steps: SQLite instructions for one query on one database; unlike time, the same on every machine.
 /// max_memory: bytes of memory for one query on one database.
+/// cache_dir: folder that keeps the results of golds, as hashes, so that a later process need not run them again on the
+///     same content of a database. By default nothing is kept. Verdicts are the same with and without.
 #[expect(clippy::doc_markdown, reason = "Python's docstring")]
 #[pyclass(frozen, module = "qsql")]
 pub(super) struct Scorer {
@@ -141,6 +143,8 @@ pub(super) struct Scorer {
     tables: Option<Tables>,
     databases: Mutex<HashMap<String, Arc<Target>>>,
     executions: AtomicU64,
+    /// Why the cache could not be written.
+    cache_problem: Mutex<Option<String>>,
 }
 
 /// What jobs of one database share.
@@ -196,7 +200,7 @@ impl Scorer {
     #[new]
     #[pyo3(signature = (
         database_dir, tables = None, *, keep_distinct = false, plug_value = false, credit_empty = true, threads = None, timeout = 30.0,
-        max_steps = 1_000_000_000, max_memory = 134_217_728
+        max_steps = 1_000_000_000, max_memory = 134_217_728, cache_dir = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
@@ -209,6 +213,7 @@ impl Scorer {
         timeout: f64,
         max_steps: u64,
         max_memory: usize,
+        cache_dir: Option<PathBuf>,
     ) -> PyResult<Self> {
         let limits = Limits { timeout: seconds(timeout)?, steps: max_steps, memory: max_memory };
         let protocol = Protocol { keep_distinct, plug_value, credit_empty, limits };
@@ -222,8 +227,15 @@ impl Scorer {
             )));
         }
         let tables = guarded("Scorer", || Ok(tables.map(|path| Tables::read(&path)).transpose()?))?;
-        let inner = score::Scorer::new(protocol, threads);
-        Ok(Self { database_dir, inner, tables, databases: Mutex::default(), executions: 0.into() })
+        let inner = score::Scorer::new(protocol, threads, cache_dir);
+        Ok(Self {
+            database_dir,
+            inner,
+            tables,
+            databases: Mutex::default(),
+            executions: 0.into(),
+            cache_problem: Mutex::default(),
+        })
     }
 
     /// How many threads score.
@@ -236,6 +248,12 @@ impl Scorer {
     #[getter]
     fn executions(&self) -> u64 {
         self.executions.load(Ordering::Relaxed)
+    }
+
+    /// Why results of golds could not be kept in `cache_dir`; None if they could, or nobody asked for it.
+    #[getter]
+    fn cache_problem(&self) -> Option<String> {
+        self.cache_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The files of the suite of a database, its main file first.
@@ -334,7 +352,11 @@ impl Scorer {
                     schema: target.schema.as_ref(),
                 })
                 .collect();
-            self.inner.score(&jobs, metrics, cancel, &counters)
+            let verdicts = self.inner.score(&jobs, metrics, cancel, &counters);
+            if let Err(error) = self.inner.save() {
+                *self.cache_problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+            }
+            verdicts
         })?;
         self.executions.fetch_add(counters.executions.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(verdicts)
@@ -361,7 +383,7 @@ pub(super) fn score_one(
     timeout: f64,
 ) -> PyResult<Verdict> {
     let limits = Limits { timeout: seconds(timeout)?, ..Limits::default() };
-    let scorer = score::Scorer::new(Protocol { keep_distinct, limits, ..Protocol::default() }, Some(1));
+    let scorer = score::Scorer::new(Protocol { keep_distinct, limits, ..Protocol::default() }, Some(1), None);
     let target = guarded("score", || Ok(Target::read(Suite::at(&database)?, None)?))?;
     let text = Text::take(prediction.as_ref());
     let (counters, metrics) = (Progress::default(), Metrics { execution: true, exact: true });

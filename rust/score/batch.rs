@@ -9,12 +9,15 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::compare::{Rejection, Runner};
+use super::compare::Rejection;
+use super::databases::Databases;
 use super::exact::{self, ExactVerdict};
+use super::gold::{Candidate, Gold, Place};
+use super::golds::Golds;
 use super::plug;
-use super::{Databases, Job, Metrics, Prediction, Progress, Protocol, State, Verdict, lock};
+use super::{Job, Metrics, Prediction, Progress, Protocol, State, Verdict, lock};
 use crate::error::{Error, Result, caught};
-use crate::exec::sandbox::{self, Database, Failure, Limits, SQL_BYTES};
+use crate::exec::sandbox::{self, Limits, SQL_BYTES};
 use crate::exec::suite::Suite;
 use crate::sql::rewrite;
 
@@ -34,43 +37,36 @@ pub(super) struct Batch<'a> {
     defect: Mutex<Option<Error>>,
 }
 
-/// A gold and what is to be compared with it.
-struct Gold<'a> {
-    suite: &'a Arc<Suite>,
-    text: String,
-    ordered: bool,
-    /// Whether it returned a row on any variant so far.
-    returned: AtomicBool,
-    candidates: Vec<Candidate>,
-}
-
-/// A distinct prediction for a gold.
-struct Candidate {
-    text: String,
-    /// The first job that has it.
-    job: usize,
-    /// How many jobs have it.
-    jobs: u64,
-    /// Index of the first variant known to reject it; `usize::MAX` while there is none.
-    rejected_by: AtomicUsize,
-    rejection: Mutex<Option<(usize, Rejection)>>,
-}
-
 /// A piece of work for one thread.
 pub(super) enum Unit {
     /// Exact match of some jobs.
     Match(Range<usize>),
     /// A job whose prediction has no values, on all variants.
     Plug(usize),
-    /// Some golds on one variant of their database.
-    Execute { variant: usize, golds: Arc<[usize]> },
+    /// Some golds and predictions on one variant of their database.
+    Execute { variant: usize, slices: Arc<[Slice]> },
+}
+
+/// Some of the predictions for a gold.
+pub(super) struct Slice {
+    gold: usize,
+    candidates: Range<usize>,
+}
+
+/// What the units of a batch work with.
+pub(super) struct Resources<'a> {
+    pub(super) databases: &'a Databases,
+    pub(super) golds: &'a Golds,
+    pub(super) limits: Limits,
+    pub(super) cancel: &'a Arc<AtomicBool>,
+    pub(super) progress: &'a Progress,
 }
 
 /// Jobs of a unit of exact match, each of some microseconds.
 const UNIT_JOBS: usize = 64;
 
-/// Golds of a unit: enough to pay for opening the database, few enough to leave work for other threads.
-const UNIT_GOLDS: usize = 32;
+/// Predictions of a unit: enough to pay for getting at the database, few enough to leave work for other threads.
+const UNIT_PREDICTIONS: usize = 32;
 
 /// The text that is executed for a query, by the official rules; that of a query which is too long is left alone.
 pub(super) fn executed_text(sql: &str, protocol: Protocol) -> String {
@@ -98,25 +94,12 @@ impl<'a> Batch<'a> {
             let prediction = executed_text(&rewrite::replace_placeholders(prediction), protocol);
             let text = executed_text(job.gold, protocol);
             let gold = *gold_index.entry((Arc::as_ptr(job.suite), text)).or_insert_with_key(|(_, text)| {
-                let ordered = rewrite::is_ordered(text);
-                golds.push(Gold {
-                    suite: job.suite,
-                    text: text.clone(),
-                    ordered,
-                    returned: AtomicBool::new(false),
-                    candidates: Vec::new(),
-                });
+                golds.push(Gold::new(job, text.clone()));
                 golds.len() - 1
             });
             let candidates = &mut golds[gold].candidates;
             let candidate = *candidate_index.entry((gold, prediction)).or_insert_with_key(|(_, text)| {
-                candidates.push(Candidate {
-                    text: text.clone(),
-                    job: index,
-                    jobs: 0,
-                    rejected_by: AtomicUsize::new(usize::MAX),
-                    rejection: Mutex::new(None),
-                });
+                candidates.push(Candidate::new(index, text.clone()));
                 candidates.len() - 1
             });
             candidates[candidate].jobs += 1;
@@ -155,25 +138,52 @@ impl<'a> Batch<'a> {
             });
             suites[suite].1.push(index);
         }
-        let chunks: Vec<(&Suite, Arc<[usize]>)> = suites
+        let chunks: Vec<(&Suite, Arc<[Slice]>)> = suites
             .iter()
-            .flat_map(|(suite, golds)| golds.chunks(UNIT_GOLDS).map(|chunk| (*suite, Arc::from(chunk))))
+            .flat_map(|(suite, golds)| self.slices(golds).into_iter().map(|chunk| (*suite, Arc::from(chunk))))
             .collect();
         let most = chunks.iter().map(|(suite, _)| suite.files().len()).max().unwrap_or(0);
         let executions = (0..most).flat_map(|variant| {
             let on_it = chunks.iter().filter(move |(suite, _)| variant < suite.files().len());
-            on_it.map(move |(_, golds)| Unit::Execute { variant, golds: Arc::clone(golds) })
+            on_it.map(move |(_, slices)| Unit::Execute { variant, slices: Arc::clone(slices) })
         });
         matches.chain(self.plugs().map(Unit::Plug)).chain(executions).collect()
     }
 
+    /// The predictions of golds, in portions for a unit each.
+    fn slices(&self, golds: &[usize]) -> Vec<Vec<Slice>> {
+        let mut units = vec![Vec::new()];
+        let mut room = UNIT_PREDICTIONS;
+        for &gold in golds {
+            let mut start = 0;
+            let all = self.golds[gold].candidates.len();
+            while start < all {
+                if room == 0 {
+                    units.push(Vec::new());
+                    room = UNIT_PREDICTIONS;
+                }
+                let end = all.min(start + room);
+                room -= end - start;
+                if let Some(unit) = units.last_mut() {
+                    unit.push(Slice { gold, candidates: start..end });
+                }
+                start = end;
+            }
+        }
+        units
+    }
+
     /// Does a unit. What it finds is kept here.
-    pub(super) fn work(&self, unit: &Unit, databases: &Databases, cancel: &Arc<AtomicBool>, progress: &Progress) {
+    pub(super) fn work(&self, unit: &Unit, resources: &Resources<'_>) {
+        let Resources { databases, cancel, progress, .. } = resources;
         // The job that is being worked on, to be named should it panic.
         let current = AtomicUsize::new(match unit {
             Unit::Match(jobs) => jobs.start,
             Unit::Plug(index) => *index,
-            Unit::Execute { golds, .. } => self.golds[golds[0]].candidates[0].job,
+            Unit::Execute { slices, .. } => {
+                let Slice { gold, candidates } = &slices[0];
+                self.golds[*gold].candidates[candidates.start].job
+            }
         });
         let run = || match unit {
             Unit::Match(jobs) => {
@@ -184,25 +194,25 @@ impl<'a> Batch<'a> {
                 }
             }
             Unit::Plug(index) => {
-                if let Some(found) = plug::judge(&self.jobs[*index], self.protocol, databases, cancel, progress) {
+                if let Some(found) = plug::judge(&self.jobs[*index], self.protocol, resources) {
                     self.plugged[*index].get_or_init(|| found);
                 }
                 progress.done.fetch_add(1, Ordering::Relaxed);
             }
-            Unit::Execute { variant, golds } => {
-                let file = &self.golds[golds[0]].suite.files()[*variant];
-                let opened = databases.with(file, cancel, |database| {
-                    for gold in golds.iter().map(|&gold| &self.golds[gold]) {
+            Unit::Execute { variant, slices } => {
+                let file = &self.golds[slices[0].gold].suite.files()[*variant];
+                let opened = databases.with(file, cancel, |database, content| {
+                    for Slice { gold, candidates } in &**slices {
                         if cancel.load(Ordering::Relaxed) {
                             return;
                         }
-                        current.store(gold.candidates[0].job, Ordering::Relaxed);
-                        gold.compare(*variant, database, &self.protocol.limits, progress, &current);
+                        let place = Place { variant: *variant, database, content };
+                        self.golds[*gold].compare(candidates.clone(), place, resources, &current);
                     }
                 });
                 if let Err(failure) = opened {
-                    for &gold in &**golds {
-                        self.golds[gold].fail(*variant, &failure);
+                    for Slice { gold, candidates } in &**slices {
+                        self.golds[*gold].fail(candidates.clone(), *variant, &failure);
                     }
                 }
             }
@@ -276,65 +286,6 @@ impl<'a> Batch<'a> {
     }
 }
 
-impl Gold<'_> {
-    /// Runs the gold on a variant, and every prediction that no earlier variant rejects.
-    fn compare(
-        &self,
-        variant: usize,
-        database: &mut Database,
-        limits: &Limits,
-        progress: &Progress,
-        current: &AtomicUsize,
-    ) {
-        let is_open = |candidate: &&Candidate| candidate.rejected_by.load(Ordering::Relaxed) > variant;
-        if self.candidates.iter().any(|candidate| is_open(&candidate)) {
-            let mut runner = Runner { database, limits, ordered: self.ordered, executions: 0, steps: 0 };
-            match runner.gold(&self.text) {
-                Err(failure) => self.fail(variant, &failure),
-                Ok(gold) => {
-                    if gold.rows > 0 {
-                        self.returned.store(true, Ordering::Relaxed);
-                    }
-                    for candidate in self.candidates.iter().filter(is_open) {
-                        current.store(candidate.job, Ordering::Relaxed);
-                        // A query means the same as itself; most of a good model's predictions end here.
-                        if candidate.text != self.text
-                            && let Some(rejection) = runner.compare(&gold, &self.text, &candidate.text)
-                        {
-                            candidate.reject(variant, rejection);
-                        }
-                    }
-                }
-            }
-            progress.executions.fetch_add(runner.executions, Ordering::Relaxed);
-        }
-        progress.done.fetch_add(self.candidates.iter().map(|candidate| candidate.jobs).sum(), Ordering::Relaxed);
-    }
-
-    /// Notes that the gold fails on a variant: its predictions cannot be judged there.
-    fn fail(&self, variant: usize, failure: &Failure) {
-        if let Some(rejection) = Rejection::of_gold(failure) {
-            for candidate in &self.candidates {
-                candidate.reject(variant, rejection.clone());
-            }
-        }
-    }
-}
-
-impl Candidate {
-    fn reject(&self, variant: usize, rejection: Rejection) {
-        self.rejected_by.fetch_min(variant, Ordering::Relaxed);
-        let mut known = lock(&self.rejection);
-        // A database that turns out to be broken says nothing, whatever was read from it before.
-        let counts = |(earlier, _): &(usize, Rejection)| {
-            variant < *earlier || variant == *earlier && rejection.state == State::GoldError
-        };
-        if known.as_ref().is_none_or(counts) {
-            *known = Some((variant, rejection));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,11 +313,16 @@ mod tests {
         };
         let jobs = [job("SELECT 1"), job("SELECT 2"), job("SELECT 3")];
         let metrics = Metrics { execution: true, exact: true };
-        let (databases, cancel, progress) = (Databases::default(), Arc::default(), Progress::default());
-        for (unit, index) in [(Unit::Match(0..3), 2), (Unit::Execute { variant: 9, golds: Arc::from([0]) }, 0)] {
+        let (databases, golds) = (Databases::default(), Golds::default());
+        let (cancel, progress) = (Arc::default(), Progress::default());
+        let limits = Limits::default();
+        let resources =
+            Resources { databases: &databases, golds: &golds, limits, cancel: &cancel, progress: &progress };
+        let slices = Arc::from([Slice { gold: 0, candidates: 0..1 }]);
+        for (unit, index) in [(Unit::Match(0..3), 2), (Unit::Execute { variant: 9, slices }, 0)] {
             let mut batch = Batch::plan(&jobs, metrics, Protocol::default()).unwrap();
             batch.exact.truncate(2);
-            batch.work(&unit, &databases, &cancel, &progress);
+            batch.work(&unit, &resources);
             let error = batch.verdicts().unwrap_err();
             assert!(matches!(&error, Error::Internal { index: found, .. } if *found == index), "{error}");
             assert!(error.hint().is_some());

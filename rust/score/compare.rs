@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::State;
 use crate::exec::denotation::{Cell, Table, Value, same};
-use crate::exec::digest::{Digest, Digester, Relation};
+use crate::exec::digest::{Digest, Digester, Relation, Trace};
 use crate::exec::matching::Exhausted;
 use crate::exec::sandbox::{Database, Failure, Limits, Reader, Row};
 
@@ -55,40 +55,64 @@ pub(super) fn shortened(message: &str) -> String {
 /// Runs the queries of one gold on one database.
 pub(super) struct Runner<'a> {
     pub(super) database: &'a mut Database,
-    pub(super) limits: &'a Limits,
-    pub(super) ordered: bool,
+    limits: &'a Limits,
+    ordered: bool,
+    /// Of the gold's result, once it was needed.
+    gold_trace: Option<Trace>,
+    /// Of the latest prediction's.
+    trace: Trace,
     /// Statements executed so far.
     pub(super) executions: u64,
     /// Steps that they took.
     pub(super) steps: u64,
 }
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
+    pub(super) fn new(database: &'a mut Database, limits: &'a Limits, ordered: bool) -> Self {
+        Self { database, limits, ordered, gold_trace: None, trace: Trace::default(), executions: 0, steps: 0 }
+    }
+
     /// The digest of the gold's result.
     pub(super) fn gold(&mut self, text: &str) -> Result<Digest, Failure> {
-        let mut reader = DigestReader::new(self.ordered, None);
+        let mut reader = DigestReader::new(self.ordered, None, None);
         self.run(text, &mut reader)?;
         Ok(reader.digester.finish())
     }
 
     /// Why this database rejects the prediction; `None` where it does not, or the caller cancelled.
     pub(super) fn compare(&mut self, gold: &Digest, gold_text: &str, prediction: &str) -> Option<Rejection> {
-        let mut reader = DigestReader::new(self.ordered, Some(gold));
-        if let Err(failure) = self.run(prediction, &mut reader) {
+        let mut trace = std::mem::take(&mut self.trace);
+        let mut reader = DigestReader::new(self.ordered, Some(gold), Some(&mut trace));
+        let result = self.run(prediction, &mut reader);
+        let (different, digest) = (reader.different, reader.digester.finish());
+        self.trace = trace;
+        if let Err(failure) = result {
             return Rejection::from_failure(&failure);
         }
-        if reader.different.is_some() {
-            return reader.different;
+        if different.is_some() {
+            return different;
         }
-        let digest = reader.digester.finish();
         match gold.relation(&digest) {
             Relation::Same => None,
             Relation::Different if gold.rows != digest.rows => {
                 Some(Rejection::different(format!("{}, the gold has {}", count(digest.rows, "row"), gold.rows)))
             }
             Relation::Different => Some(Rejection::different("other cells than the gold")),
-            Relation::Unclear => self.compare_cells(gold, gold_text, prediction),
+            Relation::Unclear => self.compare_columns(gold, gold_text, prediction),
         }
+    }
+
+    /// Compares results that have the same cells in their rows, in columns that may have been moved.
+    fn compare_columns(&mut self, digest: &Digest, gold: &str, prediction: &str) -> Option<Rejection> {
+        if self.gold_trace.is_none() {
+            let mut trace = Trace::default();
+            if let Err(failure) = self.run(gold, &mut DigestReader::new(self.ordered, None, Some(&mut trace))) {
+                return Rejection::of_gold(&failure);
+            }
+            self.gold_trace = Some(trace);
+        }
+        let traced = self.gold_trace.as_ref().and_then(|gold| gold.same(&self.trace, digest.columns, self.ordered));
+        traced.map_or_else(|| self.compare_cells(digest, gold, prediction), of_comparison)
     }
 
     fn compare_cells(&mut self, digest: &Digest, gold: &str, prediction: &str) -> Option<Rejection> {
@@ -103,14 +127,7 @@ impl Runner<'_> {
             }
         }
         let [gold, prediction] = tables;
-        match same(&gold.table, &prediction.table, self.ordered) {
-            Ok(true) => None,
-            Ok(false) => Some(Rejection::different("the same cells as the gold in other places")),
-            Err(Exhausted) => {
-                let detail = "too many columns look alike to match them with the gold's".to_owned();
-                Some(Rejection { state: State::TooLarge, detail })
-            }
-        }
+        of_comparison(same(&gold.table, &prediction.table, self.ordered))
     }
 
     fn run(&mut self, text: &str, reader: &mut impl Reader) -> Result<(), Failure> {
@@ -118,6 +135,18 @@ impl Runner<'_> {
         let result = self.database.query(text, self.limits, reader);
         self.steps += self.database.steps(self.limits);
         result
+    }
+}
+
+/// What the comparison of cells says of a prediction.
+fn of_comparison(same: Result<bool, Exhausted>) -> Option<Rejection> {
+    match same {
+        Ok(true) => None,
+        Ok(false) => Some(Rejection::different("the same cells as the gold in other places")),
+        Err(Exhausted) => {
+            let detail = "too many columns look alike to match them with the gold's".to_owned();
+            Some(Rejection { state: State::TooLarge, detail })
+        }
     }
 }
 
@@ -131,18 +160,22 @@ struct DigestReader<'a> {
     ordered: bool,
     gold: Option<&'a Digest>,
     digester: Digester,
+    trace: Option<&'a mut Trace>,
     different: Option<Rejection>,
 }
 
 impl<'a> DigestReader<'a> {
-    fn new(ordered: bool, gold: Option<&'a Digest>) -> Self {
-        Self { ordered, gold, digester: Digester::new(0, ordered), different: None }
+    fn new(ordered: bool, gold: Option<&'a Digest>, trace: Option<&'a mut Trace>) -> Self {
+        Self { ordered, gold, digester: Digester::new(0, ordered), trace, different: None }
     }
 }
 
 impl Reader for DigestReader<'_> {
     fn start(&mut self, columns: usize) -> ControlFlow<()> {
         self.digester = Digester::new(columns, self.ordered);
+        if let Some(trace) = &mut self.trace {
+            trace.clear();
+        }
         // Two empty results are the same at any width.
         if let Some(gold) = self.gold
             && gold.rows > 0
@@ -156,7 +189,7 @@ impl Reader for DigestReader<'_> {
     }
 
     fn row(&mut self, row: &Row<'_>) -> ControlFlow<()> {
-        self.digester.row(row.cells());
+        self.digester.trace(row.cells(), self.trace.as_deref_mut());
         if let Some(gold) = self.gold
             && self.digester.rows() > gold.rows
         {

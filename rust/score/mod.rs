@@ -5,18 +5,25 @@
 
 mod batch;
 mod compare;
+mod databases;
 mod exact;
+mod gold;
+mod golds;
 mod plug;
 mod schema;
+mod store;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use crate::error::{Error, Result};
-use crate::exec::sandbox::{self, Database, Failure, Limits};
+use crate::exec::sandbox::{self, Limits};
 use crate::exec::suite::Suite;
+
+use batch::{Batch, Resources};
+use databases::Databases;
+use golds::Golds;
 
 pub use exact::ExactVerdict;
 pub use schema::{DatabaseSchemas, read_schema};
@@ -144,15 +151,23 @@ pub struct Progress {
 pub struct Scorer {
     protocol: Protocol,
     threads: usize,
+    /// Where digests of golds are kept from one process to the next.
+    cache: Option<PathBuf>,
     workers: Mutex<Option<Arc<Workers>>>,
 }
 
 impl Scorer {
-    /// A scorer of `threads` threads, or as many as the machine has cores.
+    /// A scorer of `threads` threads, or as many as the machine has cores. If `cache` is a folder, golds that were scored
+    /// in an earlier process on the same content of a database do not run again.
     #[must_use]
-    pub fn new(protocol: Protocol, threads: Option<usize>) -> Self {
+    pub fn new(protocol: Protocol, threads: Option<usize>, cache: Option<PathBuf>) -> Self {
         let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        Self { protocol, threads: threads.max(1), workers: Mutex::new(None) }
+        Self { protocol, threads: threads.max(1), cache, workers: Mutex::new(None) }
+    }
+
+    /// Writes what the cache has not yet. Verdicts do not depend on it, so that a failure is no reason to stop.
+    pub fn save(&self) -> Result<()> {
+        self.workers()?.golds.save()
     }
 
     /// How many threads it has.
@@ -172,19 +187,21 @@ impl Scorer {
         progress: &Progress,
     ) -> Result<Vec<Verdict>> {
         sandbox::initialize()?;
-        let batch = batch::Batch::plan(jobs, metrics, self.protocol)?;
+        let batch = Batch::plan(jobs, metrics, self.protocol)?;
         progress.total.store(batch.pairs(), Ordering::Relaxed);
         let workers = self.workers()?;
         let units = batch.units();
         // Handed out strictly in order, so that early variants are settled before later ones begin.
         let next = AtomicUsize::new(0);
+        let Workers { databases, golds, .. } = &*workers;
+        let resources = Resources { databases, golds, limits: self.protocol.limits, cancel, progress };
         workers.threads.scope(|scope| {
             for _ in 0..self.threads.min(units.len()) {
                 scope.spawn(|_| {
                     while !cancel.load(Ordering::Relaxed)
                         && let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed))
                     {
-                        batch.work(unit, &workers.databases, cancel, progress);
+                        batch.work(unit, &resources);
                     }
                 });
             }
@@ -212,7 +229,9 @@ impl Scorer {
             .stack_size(2 * sandbox::STACK_BYTES)
             .build()
             .map_err(|error| Error::Threads { threads: self.threads, message: error.to_string() })?;
-        let new = Arc::new(Workers { process: std::process::id(), threads, databases: Databases::default() });
+        let golds = self.cache.as_deref().map_or_else(Golds::default, Golds::stored);
+        let databases = Databases::new(golds.is_stored());
+        let new = Arc::new(Workers { process: std::process::id(), threads, databases, golds });
         *workers = Some(Arc::clone(&new));
         Ok(new)
     }
@@ -223,76 +242,10 @@ struct Workers {
     process: u32,
     threads: rayon::ThreadPool,
     databases: Databases,
+    golds: Golds,
 }
 
 /// Locks whatever happened to earlier holders: panics are caught and reported, and leave the data whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Open databases that nobody is using, the latest used last.
-#[derive(Debug, Default)]
-struct Databases(Mutex<Vec<Open>>);
-
-#[derive(Debug)]
-struct Open {
-    path: PathBuf,
-    stamp: Stamp,
-    database: Database,
-}
-
-/// What tells one state of a file from another without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp {
-    size: u64,
-    modified: Option<SystemTime>,
-    /// Device and number of the file, where there are such.
-    identity: Option<(u64, u64)>,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> std::result::Result<Self, Failure> {
-        let found = std::fs::metadata(path).map_err(|error| Failure::Database(error.to_string()))?;
-        #[cfg(unix)]
-        let identity = Some((std::os::unix::fs::MetadataExt::dev(&found), std::os::unix::fs::MetadataExt::ino(&found)));
-        #[cfg(not(unix))]
-        let identity = None;
-        Ok(Self { size: found.len(), modified: found.modified().ok(), identity })
-    }
-}
-
-impl Databases {
-    /// How many stay open; each costs about 100 kB and a file descriptor.
-    const IDLE: usize = 128;
-
-    /// Gives `use_it` the database at `path` and keeps it open afterwards. A file that changes meanwhile is a failure:
-    /// what was read of it is neither its old nor its new content.
-    fn with<T>(
-        &self,
-        path: &Path,
-        cancel: &Arc<AtomicBool>,
-        use_it: impl FnOnce(&mut Database) -> T,
-    ) -> std::result::Result<T, Failure> {
-        let stamp = Stamp::of(path)?;
-        let idle = {
-            let mut open = lock(&self.0);
-            open.iter().rposition(|open| open.path == path).map(|at| open.remove(at))
-        };
-        let mut database = match idle {
-            Some(open) if open.stamp == stamp => open.database,
-            _ => Database::open(path)?,
-        };
-        database.watch(Arc::clone(cancel));
-        let result = use_it(&mut database);
-        if Stamp::of(path)? != stamp {
-            return Err(Failure::Database("the file changed while it was in use".to_owned()));
-        }
-        let mut open = lock(&self.0);
-        let oldest = (open.len() >= Self::IDLE).then(|| open.remove(0));
-        open.push(Open { path: path.to_owned(), stamp, database });
-        drop(open);
-        // Closing takes a while: not under the lock.
-        drop(oldest);
-        Ok(result)
-    }
 }

@@ -1,11 +1,11 @@
 //! A prediction without values: tried with every value of its gold in every slot, until one way holds everywhere.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use super::batch::executed_text;
+use super::batch::{Resources, executed_text};
 use super::compare::{Rejection, Runner};
-use super::{Databases, Job, Prediction, Progress, Protocol, State};
+use super::golds::Key;
+use super::{Job, Prediction, Protocol, State};
 use crate::exec::digest::Digest;
 use crate::exec::sandbox::{Failure, SQL_BYTES};
 use crate::spider::values::Plugged;
@@ -25,13 +25,7 @@ pub(super) struct Outcome {
 }
 
 /// Tries a prediction as it stands, then with values of the gold.
-pub(super) fn judge(
-    job: &Job<'_>,
-    protocol: Protocol,
-    databases: &Databases,
-    cancel: &Arc<AtomicBool>,
-    progress: &Progress,
-) -> Option<Outcome> {
+pub(super) fn judge(job: &Job<'_>, protocol: Protocol, resources: &Resources<'_>) -> Option<Outcome> {
     let Prediction::Sql(prediction) = job.prediction else { return None };
     if prediction.len() > SQL_BYTES {
         return None;
@@ -40,10 +34,7 @@ pub(super) fn judge(
     let prediction = rewrite::replace_placeholders(prediction);
     let mut trial = Trial {
         job,
-        protocol,
-        databases,
-        cancel,
-        progress,
+        resources,
         gold: &gold,
         ordered: rewrite::is_ordered(&gold),
         golds: vec![None; job.suite.files().len()],
@@ -58,7 +49,7 @@ pub(super) fn judge(
         let plugged = Plugged::new(&prepare(job.gold), &prepare(&prediction));
         let queries = plugged.iter().flat_map(Plugged::queries);
         for (index, query) in queries.enumerate() {
-            if cancel.load(Ordering::Relaxed) {
+            if resources.cancel.load(Ordering::Relaxed) {
                 return None;
             }
             if index >= QUERIES || trial.steps >= protocol.limits.steps {
@@ -77,10 +68,7 @@ pub(super) fn judge(
 
 struct Trial<'a> {
     job: &'a Job<'a>,
-    protocol: Protocol,
-    databases: &'a Databases,
-    cancel: &'a Arc<AtomicBool>,
-    progress: &'a Progress,
+    resources: &'a Resources<'a>,
     gold: &'a str,
     ordered: bool,
     /// The gold's digest on each variant that was tried.
@@ -102,18 +90,20 @@ impl Trial<'_> {
     }
 
     fn run(&mut self, variant: usize, query: &str) -> Result<Option<Rejection>, Failure> {
-        self.databases.with(&self.job.suite.files()[variant], self.cancel, |database| {
-            let limits = &self.protocol.limits;
-            let mut runner = Runner { database, limits, ordered: self.ordered, executions: 0, steps: 0 };
-            let gold = match self.golds[variant] {
-                Some(gold) => gold,
-                None => *self.golds[variant].insert(runner.gold(self.gold)?),
+        let Resources { databases, golds, limits, cancel, progress } = self.resources;
+        databases.with(&self.job.suite.files()[variant], cancel, |database, content| {
+            let mut runner = Runner::new(database, limits, self.ordered);
+            let gold = if let Some(gold) = self.golds[variant] {
+                gold
+            } else {
+                let key = Key::new(content, self.gold, self.ordered, limits);
+                *self.golds[variant].insert(golds.find(key, &mut runner, self.gold)?)
             };
             runner.steps = 0;
             let rejection = if query == self.gold { None } else { runner.compare(&gold, self.gold, query) };
             // A text that fails takes no step, but time to be read.
             self.steps += runner.steps + query.len() as u64;
-            self.progress.executions.fetch_add(runner.executions, Ordering::Relaxed);
+            progress.executions.fetch_add(runner.executions, Ordering::Relaxed);
             Ok(rejection)
         })?
     }

@@ -11,6 +11,25 @@ use super::watch::Watch;
 /// Functions that load code, and those whose time grows with the square of their arguments.
 const REFUSED: &[&CStr] = &[c"load_extension", c"fts3_tokenizer", c"json_patch", c"jsonb_patch"];
 
+/// Functions that may give something else each time: by chance, or where their argument is the present.
+const VOLATILE: &[&[u8]] = &[
+    b"random",
+    b"randomblob",
+    b"date",
+    b"time",
+    b"datetime",
+    b"julianday",
+    b"unixepoch",
+    b"strftime",
+    b"timediff",
+    b"current_date",
+    b"current_time",
+    b"current_timestamp",
+    b"changes",
+    b"total_changes",
+    b"last_insert_rowid",
+];
+
 /// Pragmas that only report; with an argument, only those whose argument names what to report on.
 const REPORTS: &[&CStr] = &[
     c"table_info",
@@ -45,7 +64,7 @@ pub(super) unsafe extern "C" fn authorize(
     // SAFETY: registered with the address of a live watch, on this thread.
     let watch = unsafe { &*watch.cast::<Watch>() };
     // Asked at every reference to a column, this is also a place to stop a compilation.
-    if watch.call() || action == ffi::SQLITE_FUNCTION && watch.function(is_json(second)) {
+    if watch.call() || action == ffi::SQLITE_FUNCTION && watch.function(is_json(second), is_volatile(second)) {
         return ffi::SQLITE_DENY;
     }
     let is = |name: *const c_char, wanted: &CStr| {
@@ -69,9 +88,19 @@ pub(super) unsafe extern "C" fn authorize(
 
 /// Whether a function is one of those for JSON, two of which are operators.
 fn is_json(name: *const c_char) -> bool {
-    // SAFETY: null, or a C string of SQLite that lives for the call.
-    let name = if name.is_null() { &[][..] } else { unsafe { CStr::from_ptr(name) }.to_bytes() };
+    let name = bytes(&name);
     name.starts_with(b"->") || name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"json"))
+}
+
+/// Whether a function may give something else each time.
+fn is_volatile(name: *const c_char) -> bool {
+    VOLATILE.iter().any(|known| known.eq_ignore_ascii_case(bytes(&name)))
+}
+
+/// The bytes of a name that SQLite passes.
+fn bytes(name: &*const c_char) -> &[u8] {
+    // SAFETY: null, or a C string of SQLite that lives for the call.
+    if name.is_null() { &[] } else { unsafe { CStr::from_ptr(*name) }.to_bytes() }
 }
 
 /// What an action of the authorizer is in SQL.

@@ -7,6 +7,7 @@
 
 #![expect(unsafe_code, reason = "statements are prepared and stepped through the C interface")]
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
@@ -23,15 +24,18 @@ use rusqlite::{Connection, OpenFlags, ffi};
 mod authorizer;
 mod clock;
 mod functions;
+mod image;
 mod like;
 mod memory;
 mod schema;
 mod scratch;
 mod watch;
 
+use self::image::Image;
 pub use self::schema::DatabaseSchema;
 use self::watch::{STEPS_PER_LOOK, Watch};
 use super::denotation::Value;
+use super::digest::{Digest, Digester};
 use crate::error::Error;
 
 /// What a query may use before it is stopped.
@@ -85,6 +89,12 @@ const PROGRAM_STEPS: c_int = 1_000_000;
 
 /// Deepest nesting that the parser follows. Each level costs stack, of which a thread has a fixed amount.
 const PARSER_DEPTH: c_int = 500;
+
+/// Memory of an open database without its pages: its schema, and room for small allocations.
+const OPEN_BYTES: u64 = 100 << 10;
+
+/// Memory of the pages of a file, by SQLite's default.
+const PAGES_BYTES: u64 = 2 << 20;
 
 /// Largest text, blob or row in bytes: that of the database file, within bounds. No value in the file is larger, and one
 /// that a query makes has no need to be; functions on it run to their end before the next look at the limits.
@@ -152,8 +162,14 @@ pub struct Database {
     connection: Connection,
     /// Boxed, because SQLite holds its address; declared behind the connection, which is closed first.
     watch: Box<Watch>,
+    /// The file, if it is held in memory; declared behind the connection for the same reason.
+    image: Option<Image>,
     /// Largest value in bytes.
     value_bytes: c_int,
+    /// Largest value of the query at hand, which may be smaller.
+    value_limit: Cell<c_int>,
+    /// See [`Database::definitions`].
+    definitions: Digest,
 }
 
 impl Database {
@@ -166,18 +182,60 @@ impl Database {
         }
         let size = std::fs::metadata(path).map_err(|error| Failure::Database(error.to_string()))?.len();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags_and_vfs(immutable_uri(path), flags, scratch::NAME)
+        let mut image = Image::read(path, size)?;
+        let name = if image.is_some() { ":memory:".to_owned() } else { immutable_uri(path) };
+        let connection = Connection::open_with_flags_and_vfs(name, flags, scratch::NAME)
             .map_err(|error| Failure::Database(error.to_string()))?;
-        let watch = Box::new(Watch::new());
-        let database = Self { connection, watch, value_bytes: value_bytes(size) };
-        database.configure().map_err(|error| Failure::Database(error.to_string()))?;
-        database.watch.start(&Limits { timeout: Duration::MAX, steps: u64::MAX, memory: usize::MAX });
-        match database.prepare("SELECT 1 FROM sqlite_master") {
-            Ok(_) => {}
-            Err(Failure::Database(message) | Failure::Sql(message)) => return Err(Failure::Database(message)),
-            Err(failure) => return Err(failure),
+        if let Some(image) = &mut image {
+            image.attach(&connection)?;
         }
+        let (watch, value_bytes) = (Box::new(Watch::new()), value_bytes(size));
+        let definitions = Digester::new(0, true).finish();
+        let value_limit = Cell::new(value_bytes);
+        let mut database = Self { connection, watch, image, value_bytes, value_limit, definitions };
+        database.configure().map_err(|error| Failure::Database(error.to_string()))?;
+        database.definitions = database.read_definitions()?;
         Ok(database)
+    }
+
+    fn read_definitions(&mut self) -> Result<Digest, Failure> {
+        let limits = Limits { timeout: Duration::MAX, steps: u64::MAX, memory: usize::MAX };
+        let mut reader = DigestReader(Digester::new(0, true));
+        match self.query("SELECT type, name, tbl_name, sql FROM sqlite_master", &limits, &mut reader) {
+            Ok(()) => Ok(reader.0.finish()),
+            Err(Failure::Sql(message)) => Err(Failure::Database(message)),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// What tells one schema from another: the digest of all its definitions. Where it is the same, names mean the same.
+    #[must_use]
+    pub fn definitions(&self) -> Digest {
+        self.definitions
+    }
+
+    /// The hash of the file's content, if it is held in memory.
+    #[must_use]
+    pub fn content(&self) -> Option<u128> {
+        self.image.as_ref().map(Image::hash)
+    }
+
+    /// About how many bytes of memory it takes while it is open.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        OPEN_BYTES + self.image.as_ref().map_or(PAGES_BYTES, |image| image.size().unsigned_abs())
+    }
+
+    /// Whether it holds a file descriptor.
+    #[must_use]
+    pub fn holds_file(&self) -> bool {
+        self.image.is_none()
+    }
+
+    /// Whether the latest query may have another result when it runs again: it calls for chance or for the time.
+    #[must_use]
+    pub fn is_volatile(&self) -> bool {
+        self.watch.is_volatile()
     }
 
     fn configure(&self) -> rusqlite::Result<()> {
@@ -185,6 +243,10 @@ impl Database {
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, true)?;
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, true)?;
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        if let Some(image) = &self.image {
+            // Its pages are read where they are, not copied.
+            self.connection.pragma_update(None, "mmap_size", image.size())?;
+        }
         // The files are those of `scratch`.
         self.connection.pragma_update(None, "temp_store", "FILE")?;
         for (limit, value) in [
@@ -264,6 +326,9 @@ impl Database {
 
     /// Sets how large a value may be.
     fn limit_values(&self, bytes: c_int) -> Result<(), Failure> {
+        if self.value_limit.replace(bytes) == bytes {
+            return Ok(());
+        }
         let set = self.connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, bytes);
         set.map(drop).map_err(|error| Failure::Database(error.to_string()))
     }
@@ -435,6 +500,21 @@ impl Drop for Statement<'_> {
     fn drop(&mut self) {
         // SAFETY: the handle is live and not used again. The code repeats the last step's and says nothing new.
         unsafe { ffi::sqlite3_finalize(self.handle) };
+    }
+}
+
+/// Takes the digest of a result.
+struct DigestReader(Digester);
+
+impl Reader for DigestReader {
+    fn start(&mut self, columns: usize) -> ControlFlow<()> {
+        self.0 = Digester::new(columns, true);
+        ControlFlow::Continue(())
+    }
+
+    fn row(&mut self, row: &Row<'_>) -> ControlFlow<()> {
+        self.0.row(row.cells());
+        ControlFlow::Continue(())
     }
 }
 

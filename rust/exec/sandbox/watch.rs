@@ -26,6 +26,7 @@ pub(super) struct Watch {
     calls: Cell<u16>,
     functions: Cell<u32>,
     json: Cell<bool>,
+    volatile: Cell<bool>,
     stopped: Cell<Option<Stopped>>,
     refused: Cell<Option<&'static str>>,
 }
@@ -50,6 +51,7 @@ impl Watch {
             calls: Cell::new(0),
             functions: Cell::new(0),
             json: Cell::new(false),
+            volatile: Cell::new(false),
             stopped: Cell::new(None),
             refused: Cell::new(None),
         }
@@ -68,6 +70,7 @@ impl Watch {
         self.calls.set(0);
         self.functions.set(0);
         self.json.set(false);
+        self.volatile.set(false);
         self.stopped.set(None);
         self.refused.set(None);
     }
@@ -102,9 +105,10 @@ impl Watch {
         self.calls.get() == 0 && if self.compiling.get() { self.steps() } else { self.overdue() }
     }
 
-    /// The query calls a function at one more place, perhaps one of those for JSON; whether it must stop.
-    pub(super) fn function(&self, is_json: bool) -> bool {
+    /// The query calls a function at one more place, perhaps one for JSON or of chance or time; whether it must stop.
+    pub(super) fn function(&self, is_json: bool, is_volatile: bool) -> bool {
         self.json.set(self.json.get() || is_json);
+        self.volatile.set(self.volatile.get() || is_volatile);
         self.functions.set(self.functions.get().saturating_add(1));
         if self.functions.get() > FUNCTION_CALLS {
             self.stop(Stopped::Functions);
@@ -115,6 +119,11 @@ impl Watch {
     /// Whether the query calls functions for JSON.
     pub(super) fn calls_json(&self) -> bool {
         self.json.get()
+    }
+
+    /// Whether the query calls functions of chance or time.
+    pub(super) fn is_volatile(&self) -> bool {
+        self.volatile.get()
     }
 
     /// The query has used up the stack that it may have.

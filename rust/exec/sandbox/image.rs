@@ -1,0 +1,68 @@
+//! Database files that are held in memory, where SQLite reads them without a call of the system.
+
+#![expect(unsafe_code, reason = "the image is handed to SQLite's C interface")]
+
+use std::path::Path;
+
+use rusqlite::{Connection, ffi};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::Failure;
+
+/// Largest file that is held in memory. The largest of Spider's test suite has 700 kB.
+const BYTES: u64 = 4 << 20;
+
+/// Where a header says whether the file is written and read with a log beside it.
+const FORMATS: std::ops::Range<usize> = 18..20;
+
+/// The content of a database file.
+#[derive(Debug)]
+pub(super) struct Image(Box<[u8]>);
+
+impl Image {
+    /// Reads a file of `size` bytes, if it is one to be held in memory.
+    pub(super) fn read(path: &Path, size: u64) -> Result<Option<Self>, Failure> {
+        if size > BYTES {
+            return Ok(None);
+        }
+        let mut bytes = std::fs::read(path).map_err(|error| Failure::Database(error.to_string()))?;
+        if bytes.len() as u64 != size {
+            return Err(Failure::Database("the file changed while it was read".to_owned()));
+        }
+        // A log is a file beside the database, which an image has not. It is empty, else the suite would not be run.
+        if let Some(formats) = bytes.get_mut(FORMATS)
+            && *formats == [2, 2]
+        {
+            formats.fill(1);
+        }
+        Ok(Some(Self(bytes.into())))
+    }
+
+    /// How many bytes it has.
+    pub(super) fn size(&self) -> i64 {
+        self.0.len().try_into().unwrap_or(i64::MAX)
+    }
+
+    /// Hash of the content.
+    pub(super) fn hash(&self) -> u128 {
+        xxh3_128(&self.0)
+    }
+
+    /// Makes this the main database of a connection, which must be closed before the image goes.
+    pub(super) fn attach(&mut self, connection: &Connection) -> Result<(), Failure> {
+        let size = self.size();
+        // SAFETY: the connection is open; the bytes are alive until it is closed, as the caller promises, and neither
+        // freed nor made longer by SQLite, which is told to only read them.
+        let code = unsafe {
+            ffi::sqlite3_deserialize(
+                connection.handle(),
+                c"main".as_ptr(),
+                self.0.as_mut_ptr(),
+                size,
+                size,
+                ffi::SQLITE_DESERIALIZE_READONLY,
+            )
+        };
+        if code == ffi::SQLITE_OK { Ok(()) } else { Err(Failure::Database(ffi::code_to_str(code).to_owned())) }
+    }
+}

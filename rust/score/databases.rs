@@ -131,7 +131,8 @@ impl Databases {
             }
         };
         open.database.watch(Arc::clone(cancel));
-        let result = use_it(&mut open.database, open.content);
+        let content = open.content;
+        let result = open.database.session(|database| use_it(database, content));
         if Stamp::of(path)? != open.stamp {
             return Err(Failure::Database("the file changed while it was in use".to_owned()));
         }

@@ -26,6 +26,7 @@ mod clock;
 mod functions;
 mod image;
 mod like;
+mod lookaside;
 mod memory;
 mod schema;
 mod scratch;
@@ -90,8 +91,8 @@ const PROGRAM_STEPS: c_int = 1_000_000;
 /// Deepest nesting that the parser follows. Each level costs stack, of which a thread has a fixed amount.
 const PARSER_DEPTH: c_int = 500;
 
-/// Memory of an open database without its pages: its schema, and room for small allocations.
-const OPEN_BYTES: u64 = 100 << 10;
+/// Memory of an open database without its pages: mostly its schema.
+const OPEN_BYTES: u64 = 40 << 10;
 
 /// Memory of the pages of a file, by SQLite's default.
 const PAGES_BYTES: u64 = 2 << 20;
@@ -275,6 +276,14 @@ impl Database {
                 code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)),
             }
         }
+    }
+
+    /// Lets `work` use the database, for several queries one after the other.
+    pub fn session<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let loan = lookaside::Loan::new(&self.connection);
+        let result = work(self);
+        drop(loan);
+        result
     }
 
     /// Sets the flag that cancels the queries from now on.

@@ -20,15 +20,33 @@ pub(super) struct Databases {
     hashes_files: bool,
 }
 
+/// Databases of the present batch are fresh: most of them will not be used again, and memory that is used over and over
+/// costs less than new memory. Those that came back in a later batch are kept.
 #[derive(Debug, Default)]
 struct Idle {
-    databases: HashMap<PathBuf, Vec<Open>>,
-    /// Memory of all of them.
-    bytes: u64,
-    /// How many hold a file descriptor.
-    files: usize,
+    fresh: Kind<Vec<(PathBuf, Open)>>,
+    kept: Kind<HashMap<PathBuf, Vec<Open>>>,
+    /// The batch in which each database was used last.
+    seen: HashMap<PathBuf, u64>,
+    /// How many batches there were.
+    batch: u64,
     /// How often one was put back.
     uses: u64,
+}
+
+#[derive(Debug, Default)]
+struct Kind<T> {
+    databases: T,
+    total: Total,
+}
+
+/// What some databases take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Total {
+    /// Bytes of memory.
+    bytes: u64,
+    /// File descriptors.
+    files: u64,
 }
 
 #[derive(Debug)]
@@ -60,43 +78,74 @@ impl Stamp {
     }
 }
 
-impl Idle {
-    /// Most memory of databases that stay open: enough for Spider's dev set with all of its variants.
-    const BYTES: u64 = 192 << 20;
+impl Total {
+    /// Most of fresh databases.
+    const FRESH: Self = Self { bytes: 4 << 20, files: 32 };
 
-    /// Most of them that hold a file descriptor, of which a process may have about a thousand.
-    const FILES: usize = 128;
+    /// Most of those that are kept: enough for Spider's dev set with all of its variants. A process may have about a
+    /// thousand file descriptors.
+    const KEPT: Self = Self { bytes: 160 << 20, files: 128 };
 
-    fn take(&mut self, path: &Path) -> Option<Open> {
-        let open = self.databases.get_mut(path)?.pop()?;
-        self.forget(&open);
-        Some(open)
+    fn of(database: &Database) -> Self {
+        Self { bytes: database.memory(), files: u64::from(database.holds_file()) }
     }
 
-    fn forget(&mut self, open: &Open) {
-        self.bytes -= open.database.memory();
-        self.files -= usize::from(open.database.holds_file());
+    fn add(&mut self, database: &Database) {
+        let Self { bytes, files } = Self::of(database);
+        self.bytes += bytes;
+        self.files += files;
+    }
+
+    fn remove(&mut self, database: &Database) {
+        let Self { bytes, files } = Self::of(database);
+        self.bytes -= bytes;
+        self.files -= files;
+    }
+
+    fn exceeds(self, most: Self) -> bool {
+        self.bytes > most.bytes || self.files > most.files
+    }
+}
+
+impl Idle {
+    fn take(&mut self, path: &Path) -> Option<Open> {
+        if let Some(open) = self.kept.databases.get_mut(path).and_then(Vec::pop) {
+            self.kept.total.remove(&open.database);
+            return Some(open);
+        }
+        let place = self.fresh.databases.iter().rposition(|(other, _)| other.as_os_str() == path.as_os_str())?;
+        let (_, open) = self.fresh.databases.remove(place);
+        self.fresh.total.remove(&open.database);
+        Some(open)
     }
 
     /// Puts a database back; returns those that must go for it, the longest unused first.
     fn put(&mut self, path: &Path, open: Open) -> Vec<Open> {
         self.uses += 1;
-        self.bytes += open.database.memory();
-        self.files += usize::from(open.database.holds_file());
         let open = Open { used: self.uses, ..open };
-        match self.databases.get_mut(path) {
-            Some(idle) => idle.push(open),
-            None => drop(self.databases.insert(path.to_owned(), vec![open])),
-        }
+        let seen = match self.seen.get_mut(path) {
+            Some(batch) => std::mem::replace(batch, self.batch),
+            None => self.seen.insert(path.to_owned(), self.batch).unwrap_or(self.batch),
+        };
         let mut gone = Vec::new();
-        while self.bytes > Self::BYTES || self.files > Self::FILES {
-            let wanted = |open: &Open| self.files <= Self::FILES || open.database.holds_file();
+        if seen == self.batch && !self.kept.databases.contains_key(path) {
+            self.fresh.total.add(&open.database);
+            self.fresh.databases.push((path.to_owned(), open));
+            while self.fresh.total.exceeds(Total::FRESH) {
+                let (_, oldest) = self.fresh.databases.remove(0);
+                self.fresh.total.remove(&oldest.database);
+                gone.push(oldest);
+            }
+            return gone;
+        }
+        self.kept.total.add(&open.database);
+        self.kept.databases.entry(path.to_owned()).or_default().push(open);
+        while self.kept.total.exceeds(Total::KEPT) {
+            let idle = self.kept.databases.values_mut().filter(|idle| !idle.is_empty());
             // The latest put back are behind the others.
-            let oldest = self.databases.values_mut().filter(|idle| idle.first().is_some_and(wanted));
-            let Some(idle) = oldest.min_by_key(|idle| idle[0].used) else { break };
-            let open = idle.remove(0);
-            self.forget(&open);
-            gone.push(open);
+            let Some(oldest) = idle.min_by_key(|idle| idle[0].used).map(|idle| idle.remove(0)) else { break };
+            self.kept.total.remove(&oldest.database);
+            gone.push(oldest);
         }
         gone
     }
@@ -106,6 +155,11 @@ impl Databases {
     /// None yet. If `hashes_files`, what stands for a file's content is the same in every process.
     pub(super) fn new(hashes_files: bool) -> Self {
         Self { idle: Mutex::default(), hashes_files }
+    }
+
+    /// Tells the uses of a new batch from earlier ones.
+    pub(super) fn start_batch(&self) {
+        lock(&self.idle).batch += 1;
     }
 
     /// Gives `use_it` the database at `path` and what stands for its content, and keeps it open afterwards. A file that

@@ -190,6 +190,7 @@ impl Scorer {
         let batch = Batch::plan(jobs, metrics, self.protocol)?;
         progress.total.store(batch.pairs(), Ordering::Relaxed);
         let workers = self.workers()?;
+        workers.databases.start_batch();
         let units = batch.units();
         // Handed out strictly in order, so that early variants are settled before later ones begin.
         let next = AtomicUsize::new(0);

@@ -4,7 +4,7 @@
 //! digests mean that the official comparison says no. Only between the two must [`same`](super::denotation::same) look
 //! at the cells.
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::denotation::{Value, decode, integral};
 use super::matching::{self, Exhausted};
@@ -227,8 +227,8 @@ fn hash(value: Value<'_>) -> (Hash, Hash) {
 
 #[expect(clippy::cast_possible_truncation, reason = "the halves of the hash")]
 fn bytes_hash(tag: u64, bytes: &[u8]) -> Hash {
-    let hash = xxh3_128(bytes);
-    Hash([hash as u64, (hash >> 64) as u64]).then(Hash::of(tag, bytes.len() as u64))
+    let hash = xxh3_128_with_seed(bytes, tag);
+    Hash([hash as u64, (hash >> 64) as u64])
 }
 
 #[cfg(test)]

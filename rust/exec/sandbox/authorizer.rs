@@ -6,6 +6,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 use rusqlite::ffi;
 
+use super::functions;
 use super::watch::Watch;
 
 /// Functions that load code, and those whose time grows with the square of their arguments.
@@ -64,7 +65,7 @@ pub(super) unsafe extern "C" fn authorize(
     // SAFETY: registered with the address of a live watch, on this thread.
     let watch = unsafe { &*watch.cast::<Watch>() };
     // Asked at every reference to a column, this is also a place to stop a compilation.
-    if watch.call() || action == ffi::SQLITE_FUNCTION && watch.function(is_json(second), is_volatile(second)) {
+    if watch.call() || action == ffi::SQLITE_FUNCTION && calls(watch, second) {
         return ffi::SQLITE_DENY;
     }
     let is = |name: *const c_char, wanted: &CStr| {
@@ -84,6 +85,12 @@ pub(super) unsafe extern "C" fn authorize(
     let is_schema = [c"sqlite_master", c"sqlite_temp_master"].iter().any(|name| is(first, name));
     watch.refuse(if is_schema { "a change of the schema" } else { action_name(action) });
     ffi::SQLITE_DENY
+}
+
+/// Tells the watch that a function is called; whether the query must stop.
+fn calls(watch: &Watch, name: *const c_char) -> bool {
+    let is_own = functions::NAMES.iter().any(|own| own.to_bytes().eq_ignore_ascii_case(bytes(&name)));
+    watch.function(is_json(name), is_volatile(name)) || is_own && watch.own_function()
 }
 
 /// Whether a function is one of those for JSON, two of which are operators.

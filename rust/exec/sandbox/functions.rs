@@ -16,6 +16,9 @@ use super::watch::Watch;
 
 type Function = unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
 
+/// What the functions are called.
+pub(super) const NAMES: [&CStr; 7] = [c"like", c"glob", c"instr", c"replace", c"trim", c"ltrim", c"rtrim"];
+
 /// Registers the functions here and those of [`like`](mod@super::like) with a connection; returns SQLite's result code.
 ///
 /// # Safety

@@ -17,15 +17,27 @@ use rusqlite::ffi;
 use super::STACK_BYTES;
 use super::watch::Watch;
 
-thread_local! {
+/// What a thread may allocate for the query that it runs.
+struct Account {
     /// Bytes that SQLite has allocated on this thread since the query began, less what it freed.
-    static USED: Cell<i64> = const { Cell::new(0) };
+    used: Cell<i64>,
     /// How many it may.
-    static LIMIT: Cell<i64> = const { Cell::new(i64::MAX) };
+    limit: Cell<i64>,
     /// The watch of the running query; null between queries.
-    static WATCH: Cell<*const Watch> = const { Cell::new(ptr::null()) };
+    watch: Cell<*const Watch>,
     /// The address down to which its stack may grow.
-    static STACK_END: Cell<usize> = const { Cell::new(0) };
+    stack_end: Cell<usize>,
+}
+
+thread_local! {
+    static ACCOUNT: Account = const {
+        Account {
+            used: Cell::new(0),
+            limit: Cell::new(i64::MAX),
+            watch: Cell::new(ptr::null()),
+            stack_end: Cell::new(0),
+        }
+    };
 }
 
 /// What an allocation takes beyond the bytes that SQLite asks for: its size in front of it, what the system's allocator
@@ -93,14 +105,18 @@ pub(super) fn limited<T>(bytes: usize, watch: &Watch, query: impl FnOnce() -> T)
     struct Lift;
     impl Drop for Lift {
         fn drop(&mut self) {
-            LIMIT.set(i64::MAX);
-            WATCH.set(ptr::null());
+            ACCOUNT.with(|account| {
+                account.limit.set(i64::MAX);
+                account.watch.set(ptr::null());
+            });
         }
     }
-    USED.set(0);
-    LIMIT.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-    WATCH.set(watch);
-    STACK_END.set(stack_pointer().saturating_sub(STACK_BYTES));
+    ACCOUNT.with(|account| {
+        account.used.set(0);
+        account.limit.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        account.watch.set(watch);
+        account.stack_end.set(stack_pointer().saturating_sub(STACK_BYTES));
+    });
     let _lift = Lift;
     query()
 }
@@ -108,7 +124,7 @@ pub(super) fn limited<T>(bytes: usize, watch: &Watch, query: impl FnOnce() -> T)
 /// Bytes that the latest query on this thread has left behind.
 #[cfg(test)]
 pub(super) fn used() -> i64 {
-    USED.get()
+    ACCOUNT.with(|account| account.used.get())
 }
 
 /// An address in the present frame of the stack, which grows downwards on every machine that Rust's std is for.
@@ -118,37 +134,49 @@ fn stack_pointer() -> usize {
     ptr::from_ref(&here).addr()
 }
 
-/// Whether the thread may have so many bytes more.
-fn has_room(bytes: i64) -> bool {
-    // SAFETY: null, or set by `limited` to a watch that outlives the query.
-    if let Some(watch) = unsafe { WATCH.get().as_ref() } {
-        if stack_pointer() < STACK_END.get() {
-            watch.stack_ends();
+impl Account {
+    /// Whether the thread may have so many bytes more.
+    fn has_room(&self, bytes: i64) -> bool {
+        // SAFETY: null, or set by `limited` to a watch that outlives the query.
+        if let Some(watch) = unsafe { self.watch.get().as_ref() } {
+            if stack_pointer() < self.stack_end.get() {
+                watch.stack_ends();
+            }
+            if watch.call() {
+                return false;
+            }
         }
-        if watch.call() {
-            return false;
-        }
+        self.used.get().saturating_add(bytes) <= self.limit.get()
     }
-    USED.get().saturating_add(bytes) <= LIMIT.get()
+
+    fn add(&self, bytes: i64) {
+        self.used.set(self.used.get() + bytes);
+    }
 }
 
 unsafe extern "C" fn counted_malloc(bytes: c_int) -> *mut c_void {
-    let Some(methods) = DEFAULT.get().filter(|_| has_room(i64::from(bytes) + OVERHEAD)) else { return ptr::null_mut() };
-    // SAFETY: the default method with SQLite's own argument; what it returns is null or a live allocation.
-    unsafe {
-        let allocation = (methods.malloc)(bytes);
-        if !allocation.is_null() {
-            USED.set(USED.get() + i64::from((methods.size)(allocation)) + OVERHEAD);
+    let Some(methods) = DEFAULT.get() else { return ptr::null_mut() };
+    ACCOUNT.with(|account| {
+        if !account.has_room(i64::from(bytes) + OVERHEAD) {
+            return ptr::null_mut();
         }
-        allocation
-    }
+        // SAFETY: the default method with SQLite's own argument; what it returns is null or a live allocation.
+        unsafe {
+            let allocation = (methods.malloc)(bytes);
+            if !allocation.is_null() {
+                account.add(i64::from((methods.size)(allocation)) + OVERHEAD);
+            }
+            allocation
+        }
+    })
 }
 
 unsafe extern "C" fn counted_free(allocation: *mut c_void) {
     if let Some(methods) = DEFAULT.get() {
         // SAFETY: SQLite frees what this allocator gave it, once.
         unsafe {
-            USED.set(USED.get() - i64::from((methods.size)(allocation)) - OVERHEAD);
+            let bytes = i64::from((methods.size)(allocation)) + OVERHEAD;
+            ACCOUNT.with(|account| account.add(-bytes));
             (methods.free)(allocation);
         }
     }
@@ -157,15 +185,15 @@ unsafe extern "C" fn counted_free(allocation: *mut c_void) {
 unsafe extern "C" fn counted_realloc(allocation: *mut c_void, bytes: c_int) -> *mut c_void {
     let Some(methods) = DEFAULT.get() else { return ptr::null_mut() };
     // SAFETY: the allocation is live and from this allocator; on failure it stays so, and nothing is counted.
-    unsafe {
+    ACCOUNT.with(|account| unsafe {
         let before = i64::from((methods.size)(allocation));
-        if !has_room(i64::from(bytes) - before) {
+        if !account.has_room(i64::from(bytes) - before) {
             return ptr::null_mut();
         }
         let moved = (methods.realloc)(allocation, bytes);
         if !moved.is_null() {
-            USED.set(USED.get() - before + i64::from((methods.size)(moved)));
+            account.add(i64::from((methods.size)(moved)) - before);
         }
         moved
-    }
+    })
 }

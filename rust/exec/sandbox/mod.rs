@@ -271,10 +271,19 @@ impl Database {
             ffi::sqlite3_db_config(handle, FLOAT_DIGITS, 15, ptr::null_mut::<c_int>());
             ffi::sqlite3_progress_handler(handle, c_int::from(STEPS_PER_LOOK.cast_signed()), Some(progress), watch);
             ffi::sqlite3_set_authorizer(handle, Some(authorizer::authorize), watch);
-            match functions::register(handle, &raw const *self.watch) {
-                ffi::SQLITE_OK => Ok(()),
-                code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)),
+        }
+        Ok(())
+    }
+
+    /// Replaces some of SQLite's functions by ours.
+    fn register_functions(&self) -> Result<(), Failure> {
+        // SAFETY: the connection is open, and the watch is boxed and outlives it.
+        match unsafe { functions::register(self.connection.handle(), &raw const *self.watch) } {
+            ffi::SQLITE_OK => {
+                self.watch.functions_registered();
+                Ok(())
             }
+            code => Err(Failure::Database(ffi::code_to_str(code).to_owned())),
         }
     }
 
@@ -302,6 +311,13 @@ impl Database {
     /// Text without a statement, such as a comment, has no columns and no rows.
     pub fn query(&mut self, text: &str, limits: &Limits, reader: &mut impl Reader) -> Result<(), Failure> {
         self.watch.start(limits);
+        let result = memory::limited(limits.memory, &self.watch, || self.run(text, reader));
+        if !self.watch.lacks_functions() {
+            return result;
+        }
+        // Most databases never see a query that needs them, and registering takes as long as a small query.
+        self.register_functions()?;
+        self.watch.start(limits);
         memory::limited(limits.memory, &self.watch, || self.run(text, reader))
     }
 
@@ -314,11 +330,13 @@ impl Database {
     fn run(&self, text: &str, reader: &mut impl Reader) -> Result<(), Failure> {
         self.limit_values(self.value_bytes)?;
         let statement = self.prepare(text)?;
-        self.watch.compiled();
         if let Some(statement) = &statement {
+            let bytes = statement.bytes();
             let work = if self.watch.calls_json() { JSON_WORK } else { WORK };
-            let most = c_int::try_from(work / statement.bytes()).unwrap_or(c_int::MAX);
-            self.limit_values(most.min(self.value_bytes))?;
+            let most = c_int::try_from(work / bytes).unwrap_or(c_int::MAX).min(self.value_bytes);
+            self.limit_values(most)?;
+            let scale = if self.watch.calls_json() { WORK / JSON_WORK } else { 1 };
+            self.watch.compiled(scale * bytes * u64::from(most.unsigned_abs()));
         }
         if reader.start(statement.as_ref().map_or(0, Statement::columns)).is_break() {
             return Ok(());
@@ -548,23 +566,23 @@ impl Row<'_> {
     }
 
     fn cell(&self, column: c_int) -> Value<'_> {
-        let handle = self.statement.handle;
-        // SAFETY: the statement stands on a row and `column` is one of its columns. Text and blob pointers are valid for
+        // SAFETY: the statement stands on a row and `column` is one of its columns. No other thread uses the value. Text and blob pointers are valid for
         // their length until the next step, which borrows of `self` outlast no more than `self` itself; the length is
         // asked for after the pointer, as SQLite wants it. Null, from an empty blob or a lack of memory, is no bytes.
         unsafe {
+            let value = ffi::sqlite3_column_value(self.statement.handle, column);
             let bytes = |data: *const u8| {
                 if data.is_null() {
                     return &[][..];
                 }
-                let length = usize::try_from(ffi::sqlite3_column_bytes(handle, column)).unwrap_or(0);
+                let length = usize::try_from(ffi::sqlite3_value_bytes(value)).unwrap_or(0);
                 std::slice::from_raw_parts(data, length)
             };
-            match ffi::sqlite3_column_type(handle, column) {
-                ffi::SQLITE_INTEGER => Value::Integer(ffi::sqlite3_column_int64(handle, column)),
-                ffi::SQLITE_FLOAT => Value::Real(ffi::sqlite3_column_double(handle, column)),
-                ffi::SQLITE_TEXT => Value::Text(bytes(ffi::sqlite3_column_text(handle, column))),
-                ffi::SQLITE_BLOB => Value::Blob(bytes(ffi::sqlite3_column_blob(handle, column).cast())),
+            match ffi::sqlite3_value_type(value) {
+                ffi::SQLITE_INTEGER => Value::Integer(ffi::sqlite3_value_int64(value)),
+                ffi::SQLITE_FLOAT => Value::Real(ffi::sqlite3_value_double(value)),
+                ffi::SQLITE_TEXT => Value::Text(bytes(ffi::sqlite3_value_text(value))),
+                ffi::SQLITE_BLOB => Value::Blob(bytes(ffi::sqlite3_value_blob(value).cast())),
                 _ => Value::Null,
             }
         }

@@ -16,6 +16,10 @@ use super::{FUNCTION_CALLS, Failure, Limits};
 /// function on a value as large as [`value_bytes`](super::value_bytes) allows.
 pub(super) const STEPS_PER_LOOK: u16 = 32;
 
+/// Work that is done within microseconds, and how many looks may go by without one at the clock where there is no more.
+const LITTLE_WORK: u64 = 1 << 32;
+const LONGEST_STRIDE: u32 = 16;
+
 /// What the callbacks of a connection look at. Only the thread that uses the connection touches it.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -27,6 +31,12 @@ pub(super) struct Watch {
     functions: Cell<u32>,
     json: Cell<bool>,
     volatile: Cell<bool>,
+    /// How many looks there are for one at the clock, and how many are left until the next.
+    stride: Cell<u32>,
+    pause: Cell<u32>,
+    /// Whether the connection has our functions, and whether the query needs them and there are none.
+    has_functions: Cell<bool>,
+    lacks_functions: Cell<bool>,
     stopped: Cell<Option<Stopped>>,
     refused: Cell<Option<&'static str>>,
 }
@@ -52,6 +62,10 @@ impl Watch {
             functions: Cell::new(0),
             json: Cell::new(false),
             volatile: Cell::new(false),
+            stride: Cell::new(1),
+            pause: Cell::new(0),
+            has_functions: Cell::new(false),
+            lacks_functions: Cell::new(false),
             stopped: Cell::new(None),
             refused: Cell::new(None),
         }
@@ -71,19 +85,29 @@ impl Watch {
         self.functions.set(0);
         self.json.set(false);
         self.volatile.set(false);
+        self.stride.set(1);
+        self.pause.set(0);
+        self.lacks_functions.set(false);
         self.stopped.set(None);
         self.refused.set(None);
     }
 
-    /// The query is compiled: from here on its instructions count as steps.
-    pub(super) fn compiled(&self) {
+    /// The query is compiled: from here on its instructions count as steps. `work` is the most that they may do from one
+    /// look to the next, as [`WORK`](super::WORK) measures it; where that is little, not every look is one at the clock.
+    pub(super) fn compiled(&self, work: u64) {
         self.compiling.set(false);
+        self.stride.set(u32::try_from(LITTLE_WORK / work.max(1)).unwrap_or(u32::MAX).clamp(1, LONGEST_STRIDE));
     }
 
     /// Whether the query must stop now, [`STEPS_PER_LOOK`] steps after the last time it was asked.
     pub(super) fn steps(&self) -> bool {
-        if self.overdue() {
-            return true;
+        if let Some(pause) = self.pause.get().checked_sub(1) {
+            self.pause.set(pause);
+        } else {
+            self.pause.set(self.stride.get() - 1);
+            if self.overdue() {
+                return true;
+            }
         }
         let left = self.looks.get().checked_sub(1);
         left.map_or_else(|| self.stop(Stopped::Steps), |left| self.looks.set(left));
@@ -114,6 +138,22 @@ impl Watch {
             self.stop(Stopped::Functions);
         }
         self.stopped.get().is_some()
+    }
+
+    /// The query calls one of our functions; whether it must stop, since the connection has none yet.
+    pub(super) fn own_function(&self) -> bool {
+        self.lacks_functions.set(!self.has_functions.get());
+        self.lacks_functions.get()
+    }
+
+    /// Whether the query was stopped for lack of our functions.
+    pub(super) fn lacks_functions(&self) -> bool {
+        self.lacks_functions.get()
+    }
+
+    /// The connection has our functions from now on.
+    pub(super) fn functions_registered(&self) {
+        self.has_functions.set(true);
     }
 
     /// Whether the query calls functions for JSON.

@@ -283,4 +283,38 @@ mod tests {
         let (clean, dirty) = (digest(false, &[&[A]]), digest(false, &[&[Value::Text(b"\xffa\xc3")]]));
         assert_eq!(clean.relation(&dirty), Relation::Same);
     }
+
+    /// The trace of a result, as the comparison of columns uses it.
+    fn trace(rows: &[&[Value<'_>]]) -> Trace {
+        let (mut digester, mut trace) = (Digester::new(rows[0].len(), false), Trace::default());
+        for row in rows {
+            digester.trace(row.iter().copied(), Some(&mut trace));
+        }
+        trace
+    }
+
+    #[test]
+    fn traces_find_moved_columns() {
+        let gold = trace(&[&[ONE, A], &[A, ONE]]);
+        assert_eq!(gold.same(&trace(&[&[A, ONE], &[ONE, A]]), 2, true), Some(Ok(true)));
+        // Each row has the same cells, but no one order of columns fits both.
+        assert_eq!(gold.same(&trace(&[&[ONE, A], &[ONE, A]]), 2, true), Some(Ok(false)));
+    }
+
+    #[test]
+    fn traces_leave_to_the_cells_what_they_cannot_tell() {
+        let (plain, real) = (trace(&[&[ONE, A]]), trace(&[&[Value::Real(1.0), A]]));
+        assert_eq!(plain.same(&real, 2, false), None);
+        let row = vec![ONE; Trace::CELLS + 1];
+        let mut large = trace(&[&row]);
+        assert_eq!(large.same(&large.clone(), row.len(), false), None);
+        large.clear();
+        assert_eq!(large.same(&Trace::default(), 1, false), Some(Ok(true)));
+    }
+
+    #[test]
+    fn digests_survive_as_bytes() {
+        let digest = digest(true, &[&[ONE, A], &[Value::Null, Value::Real(0.5)]]);
+        assert_eq!(Digest::from_bytes(&digest.to_bytes()), Some(digest));
+    }
 }

@@ -211,3 +211,65 @@ fn hash_of_file(path: &Path) -> Result<u128, Failure> {
     };
     hash().map_err(|error: std::io::Error| Failure::Database(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::sandbox::write_database;
+
+    fn folder(count: usize) -> (tempfile::TempDir, Vec<PathBuf>) {
+        let folder = tempfile::tempdir().unwrap();
+        let paths: Vec<PathBuf> = (0..count).map(|number| folder.path().join(format!("{number}.sqlite"))).collect();
+        write_database(&paths[0], "CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(1000000))");
+        for path in &paths[1..] {
+            std::fs::copy(&paths[0], path).unwrap();
+        }
+        (folder, paths)
+    }
+
+    fn open(databases: &Databases) -> (usize, usize) {
+        let idle = lock(&databases.idle);
+        (idle.fresh.databases.len(), idle.kept.databases.values().map(Vec::len).sum())
+    }
+
+    #[test]
+    fn databases_that_come_back_in_another_batch_are_kept() {
+        let (_folder, paths) = folder(8);
+        let (databases, cancel) = (Databases::default(), Arc::default());
+        let run = |paths: &[PathBuf]| {
+            databases.start_batch();
+            for path in paths {
+                databases.with(path, &cancel, |_, _| ()).unwrap();
+            }
+            open(&databases)
+        };
+        assert_eq!(run(&paths), (4, 0));
+        assert_eq!(run(&paths[..5]), (3, 5));
+        assert_eq!(run(&paths), (0, 8));
+        assert_eq!(run(&paths), (0, 8));
+        let idle = lock(&databases.idle);
+        assert_eq!((idle.fresh.total, idle.kept.total.files), (Total::default(), 0));
+    }
+
+    #[test]
+    fn what_is_open_is_used_unless_the_file_is_another() {
+        let (_folder, paths) = folder(1);
+        let (databases, cancel) = (Databases::default(), Arc::default());
+        let content = || databases.with(&paths[0], &cancel, |_, content| content).unwrap();
+        let before = content();
+        assert_eq!(content(), before);
+        std::fs::write(&paths[0], b"").unwrap();
+        assert_ne!(content(), before);
+        std::fs::remove_file(&paths[0]).unwrap();
+        assert!(databases.with(&paths[0], &cancel, |_, _| ()).is_err());
+    }
+
+    #[test]
+    fn a_file_that_changes_in_use_gives_no_result() {
+        let (_folder, paths) = folder(1);
+        let (databases, cancel) = (Databases::default(), Arc::default());
+        let result = databases.with(&paths[0], &cancel, |_, _| std::fs::write(&paths[0], b"other").unwrap());
+        assert!(matches!(result, Err(Failure::Database(_))));
+        assert_eq!(open(&databases), (0, 0));
+    }
+}

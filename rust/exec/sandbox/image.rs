@@ -66,3 +66,45 @@ impl Image {
         if code == ffi::SQLITE_OK { Ok(()) } else { Err(Failure::Database(ffi::code_to_str(code).to_owned())) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::sandbox::{Database, write_database};
+
+    #[test]
+    fn small_files_are_read_and_large_ones_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let [small, large] = ["small.sqlite", "large.sqlite"].map(|name| folder.path().join(name));
+        write_database(&small, "CREATE TABLE t (a)");
+        write_database(&large, "CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(5000000))");
+        for (path, held) in [(&small, true), (&large, false)] {
+            let mut database = Database::open(path).unwrap();
+            assert_eq!((database.holds_file(), database.content().is_some()), (!held, held));
+            assert_eq!(database.schema().unwrap().tables, [("t".to_owned(), vec!["a".to_owned()])]);
+        }
+    }
+
+    #[test]
+    fn files_that_are_written_with_a_log_are_read_as_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.sqlite");
+        write_database(&path, "PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1)");
+        assert_eq!(std::fs::read(&path).unwrap()[FORMATS], [2, 2]);
+        assert_eq!(Database::open(&path).unwrap().schema().unwrap().tables.len(), 1);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn content_tells_files_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two, other] = ["one", "two", "other"].map(|name| folder.path().join(name));
+        write_database(&one, "CREATE TABLE t (a)");
+        std::fs::copy(&one, &two).unwrap();
+        write_database(&other, "CREATE TABLE t (a); INSERT INTO t VALUES (1)");
+        let [one, two, other] = [one, two, other].map(|path| Database::open(&path).unwrap());
+        assert_eq!(one.content(), two.content());
+        assert_ne!(one.content(), other.content());
+        assert_eq!(one.definitions(), other.definitions());
+    }
+}

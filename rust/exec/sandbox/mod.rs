@@ -157,6 +157,13 @@ pub fn initialize() -> Result<(), Error> {
     if memory::install() { Ok(()) } else { Err(Error::SqliteInUse) }
 }
 
+/// Makes a database file, or goes on with one.
+#[cfg(test)]
+pub(crate) fn write_database(path: &Path, script: &str) {
+    initialize().unwrap();
+    Connection::open(path).unwrap().execute_batch(script).unwrap();
+}
+
 /// An open database.
 #[derive(Debug)]
 pub struct Database {

@@ -389,7 +389,7 @@ fn small_database(folder: &Path) -> (Database, Schema) {
     initialize().unwrap();
     let path = folder.join("small.sqlite");
     Connection::open(&path).unwrap().execute_batch(DATA).unwrap();
-    (Database::open(&path).unwrap(), schema(&path))
+    (Database::open(&path, false).unwrap(), schema(&path))
 }
 
 #[test]

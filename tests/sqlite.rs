@@ -9,5 +9,7 @@ fn sqlite_is_compiled_as_configured() {
     assert!(has("ENABLE_MATH_FUNCTIONS"), "{options:?}");
     assert!(has("LIKE_DOESNT_MATCH_BLOBS"), "{options:?}");
     assert!(!has("ENABLE_MEMORY_MANAGEMENT"), "{options:?}");
+    // Temporary data is in files, which are those of `scratch.rs`.
+    assert!(has("TEMP_STORE=1"), "{options:?}");
     assert!(sqlite_version().starts_with("3."));
 }

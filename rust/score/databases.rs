@@ -16,8 +16,8 @@ use crate::exec::sandbox::{Database, Failure};
 #[derive(Debug, Default)]
 pub(super) struct Databases {
     idle: Mutex<Idle>,
-    /// Whether the content of every file is hashed, however large it is.
-    hashes_files: bool,
+    /// Whether what stands for a file's content comes from all of its bytes, and so is the same in every process.
+    hashes_content: bool,
 }
 
 /// Databases of the present batch are fresh: most of them will not be used again, and memory that is used over and over
@@ -26,7 +26,7 @@ pub(super) struct Databases {
 struct Idle {
     fresh: Kind<Vec<(PathBuf, Open)>>,
     kept: Kind<HashMap<PathBuf, Vec<Open>>>,
-    /// The batch in which each database was used last.
+    /// The batch in which each database was used first.
     seen: HashMap<PathBuf, u64>,
     /// How many batches there were.
     batch: u64,
@@ -108,6 +108,11 @@ impl Total {
 }
 
 impl Idle {
+    /// Whether a database was used in an earlier batch.
+    fn returns(&self, path: &Path) -> bool {
+        self.kept.databases.contains_key(path) || self.seen.get(path).is_some_and(|&batch| batch < self.batch)
+    }
+
     fn take(&mut self, path: &Path) -> Option<Open> {
         if let Some(open) = self.kept.databases.get_mut(path).and_then(Vec::pop) {
             self.kept.total.remove(&open.database);
@@ -123,12 +128,12 @@ impl Idle {
     fn put(&mut self, path: &Path, open: Open) -> Vec<Open> {
         self.uses += 1;
         let open = Open { used: self.uses, ..open };
-        let seen = match self.seen.get_mut(path) {
-            Some(batch) => std::mem::replace(batch, self.batch),
-            None => self.seen.insert(path.to_owned(), self.batch).unwrap_or(self.batch),
-        };
+        let returns = self.returns(path);
+        if !self.seen.contains_key(path) {
+            self.seen.insert(path.to_owned(), self.batch);
+        }
         let mut gone = Vec::new();
-        if seen == self.batch && !self.kept.databases.contains_key(path) {
+        if !returns {
             self.fresh.total.add(&open.database);
             self.fresh.databases.push((path.to_owned(), open));
             while self.fresh.total.exceeds(Total::FRESH) {
@@ -152,14 +157,19 @@ impl Idle {
 }
 
 impl Databases {
-    /// None yet. If `hashes_files`, what stands for a file's content is the same in every process.
-    pub(super) fn new(hashes_files: bool) -> Self {
-        Self { idle: Mutex::default(), hashes_files }
+    /// None yet. If `hashes_content`, what stands for a file's content is the same in every process.
+    pub(super) fn new(hashes_content: bool) -> Self {
+        Self { idle: Mutex::default(), hashes_content }
     }
 
     /// Tells the uses of a new batch from earlier ones.
     pub(super) fn start_batch(&self) {
-        lock(&self.idle).batch += 1;
+        let mut idle = lock(&self.idle);
+        idle.batch += 1;
+        // If they come back, it is to be kept.
+        let gone = std::mem::take(&mut idle.fresh);
+        drop(idle);
+        drop(gone);
     }
 
     /// Gives `use_it` the database at `path` and what stands for its content, and keeps it open afterwards. A file that
@@ -171,15 +181,20 @@ impl Databases {
         use_it: impl FnOnce(&mut Database, u128) -> T,
     ) -> Result<T, Failure> {
         let stamp = Stamp::of(path)?;
-        let idle = lock(&self.idle).take(path);
+        let (idle, returns) = {
+            let mut idle = lock(&self.idle);
+            let returns = idle.returns(path);
+            (idle.take(path), returns)
+        };
         let mut open = match idle {
             Some(open) if open.stamp == stamp => open,
             _ => {
-                let database = Database::open(path)?;
+                // What is used once is not worth being read as a whole, unless that is needed anyway.
+                let database = Database::open(path, returns || self.hashes_content)?;
                 let content = match database.content() {
-                    Some(content) => content,
-                    None if self.hashes_files => hash_of_file(path)?,
-                    None => xxh3_128(format!("{} {stamp:?}", path.display()).as_bytes()),
+                    Some(content) if self.hashes_content => content,
+                    None if self.hashes_content => hash_of_file(path)?,
+                    _ => xxh3_128(format!("{} {stamp:?}", path.display()).as_bytes()),
                 };
                 Open { stamp, database, content, used: 0 }
             }
@@ -244,7 +259,7 @@ mod tests {
             open(&databases)
         };
         assert_eq!(run(&paths), (4, 0));
-        assert_eq!(run(&paths[..5]), (3, 5));
+        assert_eq!(run(&paths[..5]), (0, 5));
         assert_eq!(run(&paths), (0, 8));
         assert_eq!(run(&paths), (0, 8));
         let idle = lock(&databases.idle);

@@ -77,7 +77,7 @@ impl<'a> Gold<'a> {
         let is_open = |candidate: &&Candidate| candidate.rejected_by.load(Ordering::Relaxed) > variant;
         if let Some(first) = candidates.iter().find(is_open) {
             current.store(first.job, Ordering::Relaxed);
-            let schema = self.schema.filter(|schema| variant > 0 && schema.definitions == Some(database.definitions()));
+            let schema = self.shared_schema(candidates, variant, database);
             let mut runner = Runner::new(database, &resources.limits, self.ordered);
             let key = Key::new(content, &self.text, self.ordered, &resources.limits);
             match resources.golds.find(key, &mut runner, &self.text) {
@@ -99,6 +99,18 @@ impl<'a> Gold<'a> {
             resources.progress.executions.fetch_add(runner.executions, Ordering::Relaxed);
         }
         resources.progress.done.fetch_add(candidates.iter().map(|candidate| candidate.jobs).sum(), Ordering::Relaxed);
+    }
+
+    /// The schema, if there are predictions whose forms may be compared on a variant, and it is that of the variant too.
+    fn shared_schema(
+        &self,
+        candidates: &[Candidate],
+        variant: usize,
+        database: &mut Database,
+    ) -> Option<&'a DatabaseSchemas> {
+        let is_of_use = variant > 0 && candidates.iter().any(|candidate| candidate.text != self.text);
+        self.schema
+            .filter(|schema| is_of_use && database.definitions().is_ok_and(|own| schema.definitions == Some(own)))
     }
 
     /// Why the database of `runner` rejects a prediction; `None` where it does not.

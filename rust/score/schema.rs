@@ -28,8 +28,8 @@ pub fn read_schema(
     file: &Path,
     tables: Option<(&Tables, &str)>,
 ) -> Result<std::result::Result<DatabaseSchemas, Failure>> {
-    let read = |mut database: Database| Ok((database.schema()?, Some(database.definitions())));
-    let (found, definitions) = match Database::open(file).and_then(read) {
+    let read = |mut database: Database| Ok((database.schema()?, Some(database.definitions()?)));
+    let (found, definitions) = match Database::open(file, false).and_then(read) {
         Ok(found) => found,
         Err(failure) => return Ok(Err(failure)),
     };

@@ -10,7 +10,7 @@ use super::functions;
 use super::watch::Watch;
 
 /// Functions that load code, and those whose time grows with the square of their arguments.
-const REFUSED: &[&CStr] = &[c"load_extension", c"fts3_tokenizer", c"json_patch", c"jsonb_patch"];
+const REFUSED: &[&[u8]] = &[b"load_extension", b"fts3_tokenizer", b"json_patch", b"jsonb_patch"];
 
 /// Functions that may give something else each time: by chance, or where their argument is the present.
 const VOLATILE: &[&[u8]] = &[
@@ -32,23 +32,23 @@ const VOLATILE: &[&[u8]] = &[
 ];
 
 /// Pragmas that only report; with an argument, only those whose argument names what to report on.
-const REPORTS: &[&CStr] = &[
-    c"table_info",
-    c"table_xinfo",
-    c"table_list",
-    c"index_list",
-    c"index_info",
-    c"index_xinfo",
-    c"foreign_key_list",
-    c"foreign_key_check",
-    c"database_list",
-    c"collation_list",
-    c"function_list",
-    c"module_list",
-    c"pragma_list",
-    c"compile_options",
-    c"integrity_check",
-    c"quick_check",
+const REPORTS: &[&[u8]] = &[
+    b"table_info",
+    b"table_xinfo",
+    b"table_list",
+    b"index_list",
+    b"index_info",
+    b"index_xinfo",
+    b"foreign_key_list",
+    b"foreign_key_check",
+    b"database_list",
+    b"collation_list",
+    b"function_list",
+    b"module_list",
+    b"pragma_list",
+    b"compile_options",
+    b"integrity_check",
+    b"quick_check",
 ];
 
 /// The callback. Reading, calling functions and recursion are allowed, and pragmas that only report.
@@ -65,49 +65,48 @@ pub(super) unsafe extern "C" fn authorize(
     // SAFETY: registered with the address of a live watch, on this thread.
     let watch = unsafe { &*watch.cast::<Watch>() };
     // Asked at every reference to a column, this is also a place to stop a compilation.
-    if watch.call() || action == ffi::SQLITE_FUNCTION && calls(watch, second) {
+    if watch.call() {
         return ffi::SQLITE_DENY;
     }
-    let is = |name: *const c_char, wanted: &CStr| {
-        // SAFETY: SQLite passes null or a C string that lives for the call.
-        !name.is_null() && unsafe { CStr::from_ptr(name) }.to_bytes().eq_ignore_ascii_case(wanted.to_bytes())
-    };
+    // SAFETY: SQLite passes null or a C string that lives for the call.
+    let [first, second] = [first, second].map(|name| unsafe { bytes(name) });
+    if action == ffi::SQLITE_FUNCTION && calls(watch, second) {
+        return ffi::SQLITE_DENY;
+    }
     let allowed = match action {
         ffi::SQLITE_READ | ffi::SQLITE_SELECT | ffi::SQLITE_RECURSIVE => true,
-        ffi::SQLITE_FUNCTION => !REFUSED.iter().any(|name| is(second, name)),
-        ffi::SQLITE_PRAGMA => REPORTS.iter().any(|name| is(first, name)),
+        ffi::SQLITE_FUNCTION => !is_one_of(second, REFUSED),
+        ffi::SQLITE_PRAGMA => is_one_of(first, REPORTS),
         _ => false,
     };
     if allowed {
         return ffi::SQLITE_OK;
     }
     // The statements that change the schema show as writes to its tables.
-    let is_schema = [c"sqlite_master", c"sqlite_temp_master"].iter().any(|name| is(first, name));
+    let is_schema = is_one_of(first, &[b"sqlite_master", b"sqlite_temp_master"]);
     watch.refuse(if is_schema { "a change of the schema" } else { action_name(action) });
     ffi::SQLITE_DENY
 }
 
+/// The bytes of a name; none for null.
+///
+/// # Safety
+///
+/// The name must be null or a C string that lives as long as what is returned.
+unsafe fn bytes<'a>(name: *const c_char) -> &'a [u8] {
+    // SAFETY: by the caller's promise.
+    if name.is_null() { &[] } else { unsafe { CStr::from_ptr(name) }.to_bytes() }
+}
+
+fn is_one_of(name: &[u8], known: &[&[u8]]) -> bool {
+    known.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// Tells the watch that a function is called; whether the query must stop.
-fn calls(watch: &Watch, name: *const c_char) -> bool {
-    let is_own = functions::NAMES.iter().any(|own| own.to_bytes().eq_ignore_ascii_case(bytes(&name)));
-    watch.function(is_json(name), is_volatile(name)) || is_own && watch.own_function()
-}
-
-/// Whether a function is one of those for JSON, two of which are operators.
-fn is_json(name: *const c_char) -> bool {
-    let name = bytes(&name);
-    name.starts_with(b"->") || name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"json"))
-}
-
-/// Whether a function may give something else each time.
-fn is_volatile(name: *const c_char) -> bool {
-    VOLATILE.iter().any(|known| known.eq_ignore_ascii_case(bytes(&name)))
-}
-
-/// The bytes of a name that SQLite passes.
-fn bytes(name: &*const c_char) -> &[u8] {
-    // SAFETY: null, or a C string of SQLite that lives for the call.
-    if name.is_null() { &[] } else { unsafe { CStr::from_ptr(*name) }.to_bytes() }
+fn calls(watch: &Watch, name: &[u8]) -> bool {
+    // Two functions for JSON are operators.
+    let is_json = name.starts_with(b"->") || name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"json"));
+    watch.function(is_json, is_one_of(name, VOLATILE)) || is_one_of(name, functions::NAMES) && watch.own_function()
 }
 
 /// What an action of the authorizer is in SQL.

@@ -17,7 +17,7 @@ use super::watch::Watch;
 type Function = unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
 
 /// What the functions are called.
-pub(super) const NAMES: [&CStr; 7] = [c"like", c"glob", c"instr", c"replace", c"trim", c"ltrim", c"rtrim"];
+pub(super) const NAMES: &[&[u8]] = &[b"like", b"glob", b"instr", b"replace", b"trim", b"ltrim", b"rtrim"];
 
 /// Registers the functions here and those of [`like`](mod@super::like) with a connection; returns SQLite's result code.
 ///

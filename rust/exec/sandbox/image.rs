@@ -79,7 +79,7 @@ mod tests {
         write_database(&small, "CREATE TABLE t (a)");
         write_database(&large, "CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(5000000))");
         for (path, held) in [(&small, true), (&large, false)] {
-            let mut database = Database::open(path).unwrap();
+            let mut database = Database::open(path, true).unwrap();
             assert_eq!((database.holds_file(), database.content().is_some()), (!held, held));
             assert_eq!(database.schema().unwrap().tables, [("t".to_owned(), vec!["a".to_owned()])]);
         }
@@ -91,7 +91,7 @@ mod tests {
         let path = folder.path().join("log.sqlite");
         write_database(&path, "PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1)");
         assert_eq!(std::fs::read(&path).unwrap()[FORMATS], [2, 2]);
-        assert_eq!(Database::open(&path).unwrap().schema().unwrap().tables.len(), 1);
+        assert_eq!(Database::open(&path, true).unwrap().schema().unwrap().tables.len(), 1);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -102,9 +102,10 @@ mod tests {
         write_database(&one, "CREATE TABLE t (a)");
         std::fs::copy(&one, &two).unwrap();
         write_database(&other, "CREATE TABLE t (a); INSERT INTO t VALUES (1)");
-        let [one, two, other] = [one, two, other].map(|path| Database::open(&path).unwrap());
+        let [one, two, mut other] = [one, two, other].map(|path| Database::open(&path, true).unwrap());
         assert_eq!(one.content(), two.content());
         assert_ne!(one.content(), other.content());
+        let [mut one, _] = [one, two];
         assert_eq!(one.definitions(), other.definitions());
     }
 }

@@ -57,6 +57,9 @@ impl Default for Limits {
     }
 }
 
+/// For queries of our own.
+const UNLIMITED: Limits = Limits { timeout: Duration::MAX, steps: u64::MAX, memory: usize::MAX };
+
 /// `SQLITE_DBCONFIG_FP_DIGITS`, which the bindings do not name yet.
 const FLOAT_DIGITS: c_int = 1023;
 
@@ -94,7 +97,7 @@ const PARSER_DEPTH: c_int = 500;
 /// Memory of an open database without its pages: mostly its schema.
 const OPEN_BYTES: u64 = 40 << 10;
 
-/// Memory of the pages of a file, by SQLite's default.
+/// Most memory of the pages of a file, by SQLite's default.
 const PAGES_BYTES: u64 = 2 << 20;
 
 /// Largest text, blob or row in bytes: that of the database file, within bounds. No value in the file is larger, and one
@@ -172,25 +175,28 @@ pub struct Database {
     watch: Box<Watch>,
     /// The file, if it is held in memory; declared behind the connection for the same reason.
     image: Option<Image>,
+    /// Of the file, in bytes.
+    size: u64,
     /// Largest value in bytes.
     value_bytes: c_int,
     /// Largest value of the query at hand, which may be smaller.
     value_limit: Cell<c_int>,
     /// See [`Database::definitions`].
-    definitions: Digest,
+    definitions: Option<Digest>,
 }
 
 impl Database {
-    /// Opens a database file read-only, as it is: no lock is taken and no journal looked at.
+    /// Opens a database file read-only, as it is: no lock is taken and no journal looked at. If it is to be `held` and
+    /// small enough, it is read into memory, which pays where it is used more than once.
     ///
     /// Its schema is read at once, so that no query pays for that, and all have the same limits.
-    pub fn open(path: &Path) -> Result<Self, Failure> {
+    pub fn open(path: &Path, held: bool) -> Result<Self, Failure> {
         if !memory::install() || !scratch::register() {
             return Err(Failure::Database(Error::SqliteInUse.to_string()));
         }
         let size = std::fs::metadata(path).map_err(|error| Failure::Database(error.to_string()))?.len();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut image = Image::read(path, size)?;
+        let mut image = if held { Image::read(path, size)? } else { None };
         let name = if image.is_some() { ":memory:".to_owned() } else { immutable_uri(path) };
         let connection = Connection::open_with_flags_and_vfs(name, flags, scratch::NAME)
             .map_err(|error| Failure::Database(error.to_string()))?;
@@ -198,28 +204,26 @@ impl Database {
             image.attach(&connection)?;
         }
         let (watch, value_bytes) = (Box::new(Watch::new()), value_bytes(size));
-        let definitions = Digester::new(0, true).finish();
         let value_limit = Cell::new(value_bytes);
-        let mut database = Self { connection, watch, image, value_bytes, value_limit, definitions };
+        let database = Self { connection, watch, image, size, value_bytes, value_limit, definitions: None };
         database.configure().map_err(|error| Failure::Database(error.to_string()))?;
-        database.definitions = database.read_definitions()?;
+        database.watch.start(&UNLIMITED);
+        match database.prepare("SELECT 1 FROM sqlite_master") {
+            Ok(_) => {}
+            Err(Failure::Database(message) | Failure::Sql(message)) => return Err(Failure::Database(message)),
+            Err(failure) => return Err(failure),
+        }
         Ok(database)
     }
 
-    fn read_definitions(&mut self) -> Result<Digest, Failure> {
-        let limits = Limits { timeout: Duration::MAX, steps: u64::MAX, memory: usize::MAX };
-        let mut reader = DigestReader(Digester::new(0, true));
-        match self.query("SELECT type, name, tbl_name, sql FROM sqlite_master", &limits, &mut reader) {
-            Ok(()) => Ok(reader.0.finish()),
-            Err(Failure::Sql(message)) => Err(Failure::Database(message)),
-            Err(failure) => Err(failure),
-        }
-    }
-
     /// What tells one schema from another: the digest of all its definitions. Where it is the same, names mean the same.
-    #[must_use]
-    pub fn definitions(&self) -> Digest {
-        self.definitions
+    pub fn definitions(&mut self) -> Result<Digest, Failure> {
+        if let Some(known) = self.definitions {
+            return Ok(known);
+        }
+        let mut reader = DigestReader(Digester::new(0, true));
+        self.query("SELECT type, name, tbl_name, sql FROM sqlite_master", &UNLIMITED, &mut reader)?;
+        Ok(*self.definitions.insert(reader.0.finish()))
     }
 
     /// The hash of the file's content, if it is held in memory.
@@ -231,7 +235,7 @@ impl Database {
     /// About how many bytes of memory it takes while it is open.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        OPEN_BYTES + self.image.as_ref().map_or(PAGES_BYTES, |image| image.size().unsigned_abs())
+        OPEN_BYTES + if self.image.is_some() { self.size } else { self.size.min(PAGES_BYTES) }
     }
 
     /// Whether it holds a file descriptor.
@@ -255,8 +259,6 @@ impl Database {
             // Its pages are read where they are, not copied.
             self.connection.pragma_update(None, "mmap_size", image.size())?;
         }
-        // The files are those of `scratch`.
-        self.connection.pragma_update(None, "temp_store", "FILE")?;
         for (limit, value) in [
             (Limit::SQLITE_LIMIT_LENGTH, self.value_bytes),
             (Limit::SQLITE_LIMIT_SQL_LENGTH, c_int::try_from(SQL_BYTES).unwrap_or(c_int::MAX)),

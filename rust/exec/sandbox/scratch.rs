@@ -274,7 +274,7 @@ mod tests {
         let path = folder.join("t.sqlite");
         assert!(memory::install());
         rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
-        Database::open(&path).unwrap()
+        Database::open(&path, false).unwrap()
     }
 
     const NUMBERS: &str = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r LIMIT 20000)";

@@ -68,13 +68,15 @@ pub(super) unsafe extern "C" fn authorize(
     if watch.call() {
         return ffi::SQLITE_DENY;
     }
+    if matches!(action, ffi::SQLITE_READ | ffi::SQLITE_SELECT | ffi::SQLITE_RECURSIVE) {
+        return ffi::SQLITE_OK;
+    }
     // SAFETY: SQLite passes null or a C string that lives for the call.
     let [first, second] = [first, second].map(|name| unsafe { bytes(name) });
     if action == ffi::SQLITE_FUNCTION && calls(watch, second) {
         return ffi::SQLITE_DENY;
     }
     let allowed = match action {
-        ffi::SQLITE_READ | ffi::SQLITE_SELECT | ffi::SQLITE_RECURSIVE => true,
         ffi::SQLITE_FUNCTION => !is_one_of(second, REFUSED),
         ffi::SQLITE_PRAGMA => is_one_of(first, REPORTS),
         _ => false,

@@ -121,10 +121,9 @@ pub(super) fn limited<T>(bytes: usize, watch: &Watch, query: impl FnOnce() -> T)
     query()
 }
 
-/// Bytes that the latest query on this thread has left behind.
-#[cfg(test)]
-pub(super) fn used() -> i64 {
-    ACCOUNT.with(|account| account.used.get())
+/// Bytes that the present or latest query on this thread has allocated and not freed; 1 at least.
+pub(super) fn used() -> u64 {
+    ACCOUNT.with(|account| u64::try_from(account.used.get()).map_or(1, |bytes| bytes.max(1)))
 }
 
 /// An address in the present frame of the stack, which grows downwards on every machine that Rust's std is for.

@@ -339,8 +339,9 @@ impl Database {
     fn run(&self, text: &str, reader: &mut impl Reader) -> Result<(), Failure> {
         self.limit_values(self.value_bytes)?;
         let statement = self.prepare(text)?;
-        if let Some(statement) = &statement {
-            let bytes = statement.bytes();
+        if statement.is_some() {
+            // What its compilation has left behind is the compiled query.
+            let bytes = memory::used();
             let work = if self.watch.calls_json() { JSON_WORK } else { WORK };
             let most = c_int::try_from(work / bytes).unwrap_or(c_int::MAX).min(self.value_bytes);
             self.limit_values(most)?;
@@ -507,13 +508,6 @@ impl Statement<'_> {
     fn parameters(&self) -> c_int {
         // SAFETY: as above.
         unsafe { ffi::sqlite3_bind_parameter_count(self.handle) }
-    }
-
-    /// Memory of the compiled query, in bytes; 1 at least.
-    fn bytes(&self) -> u64 {
-        // SAFETY: as above.
-        u64::try_from(unsafe { ffi::sqlite3_stmt_status(self.handle, ffi::SQLITE_STMTSTATUS_MEMUSED, 0) })
-            .map_or(1, |bytes| bytes.max(1))
     }
 
     fn is_readonly(&self) -> bool {

@@ -63,8 +63,7 @@ format: build ## Format all code
 SOAK_SCORINGS ?= 100000
 
 bench: build ## Measure; with QSQL_SPIDER_DIR also on Spider
-	$(BIN)/python benches/execution.py
-	$(BIN)/python benches/exact.py
+	$(BIN)/python benches/speed.py
 	$(BIN)/python benches/hostile.py
 	$(BIN)/python benches/soak.py --scorings $(SOAK_SCORINGS)
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from qsql import demo, sqlite_version
+from qsql import demo
+from qsql._core import sqlite_version
 from qsql.data import Example, read_examples
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Measure everything that has a number in the README, and write the numbers to `benches/results.json`.
+"""Measure everything that has a number in the README, and write the numbers to `benches/spider.json` or `demo.json`.
 
     make bench
     QSQL_SPIDER_DIR=... .venv/bin/python benches/speed.py --official test-suite-sql-eval --official-python python
@@ -40,7 +40,6 @@ from qsql.data import read_predictions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RESULTS = Path(__file__).parent / "results.json"
 CORES = os.cpu_count() or 1
 
 OFFICIAL = """
@@ -64,9 +63,8 @@ def build_floor() -> str:
     return next(message["executable"] for message in messages if message.get("executable"))
 
 
-def floor(data: Setting, repeat: int) -> dict[str, Any]:
+def floor(program: str, data: Setting, repeat: int) -> dict[str, Any]:
     """Seconds that SQLite takes for each set, with and without opening the databases."""
-    program = build_floor()
     found = {}
     for name, predictions in data.predictions.items():
         _, _, plan = process([program, "plan", str(data.gold), str(predictions), str(data.suite)])
@@ -226,19 +224,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeat", type=int, default=5, help="runs of which the median counts")
     parser.add_argument("--official", type=Path, help="clone of taoyds/test-suite-sql-eval to compare with")
     parser.add_argument("--official-python", default=sys.executable, help="interpreter that has its packages")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="where the numbers go")
+    parser.add_argument("--out", type=Path, help="where the numbers go")
+    parser.add_argument("--floor-program", help="`floor.rs` as a program, where there is no cargo to build it")
     arguments = parser.parse_args(argv)
     repeat = arguments.repeat
     with setting() as data:
+        out = arguments.out or Path(__file__).parent / f"{data.name.split()[0].lower()}.json"
         about = {"machine": machine(), "data": {"name": data.name, "golds": len(data.examples)}}
         results: dict[str, Any] = {}
-        if arguments.out.exists():
-            earlier = json.loads(arguments.out.read_text(encoding="utf-8"))
+        if out.exists():
+            earlier = json.loads(out.read_text(encoding="utf-8"))
             # Numbers of another machine or data set are nothing to compare with.
             results = earlier if all(earlier.get(key) == value for key, value in about.items()) else {}
         results.update(about)
         measures = {
-            "floor": lambda: floor(data, repeat),
+            "floor": lambda: floor(arguments.floor_program or build_floor(), data, repeat),
             "execution": lambda: execution(arguments, data),
             "exact": lambda: exact.measure(arguments, data),
             "rewards": lambda: rewards(data, repeat),
@@ -248,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in parts:
             if name in arguments.only:
                 results[name] = measures[name]()
-                arguments.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+                out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     show(results, Console(width=110))
 
 

@@ -1,0 +1,111 @@
+# ruff: noqa: E501 - sentences of prose
+"""Write the numbers of `benches/spider.json` into the README, between its markers.
+
+.venv/bin/python benches/readme.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+START, END = "<!-- numbers: benches/readme.py -->", "<!-- end of numbers -->"
+NAMES = {"golds": "the golds themselves", "dev_10": "a T5 model", "c3": "C3 (ChatGPT)", "dail_gpt4": "DAIL-SQL (GPT-4)"}
+
+
+def paragraph(*sentences: str, indent: str = "") -> str:
+    """Sentences as one paragraph of at most 120 columns."""
+    return textwrap.fill(" ".join(sentences), 120, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def table(results: dict[str, Any]) -> list[str]:
+    """Execution, a row for each set of predictions."""
+    threads = f"{results['machine']['cores']} threads"
+    head = ["predictions", "floor", "qsql, 1 thread", "x floor", threads, "memory"]
+    head += ["`qsql eval`", "official tool", "times as fast"]
+    lines = [head, ["---"] * len(head)]
+    for name, row in results["execution"].items():
+        floor = results["floor"][name]["open"] + results["floor"][name]["step"]
+        cells = [
+            NAMES.get(name, name),
+            f"{floor:.2f} s",
+            f"{row['seconds_1']:.2f} s",
+            f"{row['seconds_1'] / floor:.2f}",
+        ]
+        cells += [f"{row['seconds_all']:.2f} s", f"{row['mb']:.0f} MB", f"{row['process_all']:.2f} s"]
+        lines.append([*cells, f"{row['official']:.1f} s", f"{row['official'] / row['process_all']:.0f}"])
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def text(results: dict[str, Any]) -> str:
+    """The numbers as Markdown."""
+    about, rows, data = (results[key] for key in ("machine", "execution", "data"))
+    exact, rewards, scaling, start = (results[key] for key in ("exact", "rewards", "scaling", "start"))
+    cores = about["cores"]
+    databases = max(floor["databases"] for floor in results["floor"].values())
+    ours, cached, theirs = (
+        sum(row[key] for row in rows.values()) for key in ("process_all", "process_all_cached", "official")
+    )
+    variants = ", ".join(f"{seconds:.2f} s on {count}" for count, seconds in scaling["variants"].items())
+    efficiency = ", ".join(
+        f"{100 * value:.0f}% on {count}" for count, value in scaling["efficiency"].items() if count != "1"
+    )
+    return "\n".join(
+        [
+            paragraph(
+                f"{data['name']}, {data['golds']:,} golds, {databases:,} databases; {about['cpu']}, {cores} cores, medians.",
+                "The floor is what SQLite takes on one thread to open the databases and to step each distinct query once, up",
+                "to the first variant that rejects it. Seconds with threads are those of the call, nothing known before; those",
+                f"of `qsql eval --no-cache` are of the whole process on {cores} threads, and so is the ratio to the official tool.",
+            ),
+            "",
+            *table(results),
+            "",
+            paragraph(
+                f"All of them take {ours:.1f} s, the official tool {theirs:.0f} s, {theirs / ours:.0f} times as long; with the",
+                f"results of golds from the cache they take {cached:.1f} s.",
+            ),
+            "",
+            paragraph(
+                f"- Exact match of {exact['pairs']:,} pairs on one core takes {1000 * exact['exact']:.1f} ms, the official tool's",
+                f"parsing and comparing {1000 * exact['official']:.0f} ms, {exact['official'] / exact['exact']:.0f} times as long.",
+                f"Canonical forms take {1000 * exact['canonical']:.1f} ms, parsing and generating with sqlglot",
+                f"{1000 * exact['sqlglot']:.0f} ms, {exact['sqlglot'] / exact['canonical']:.0f} times as long.",
+                indent="  ",
+            ),
+            paragraph(
+                "- Rewards, in batches of 64 golds with 16 predictions each on the single databases:",
+                f"{rewards['per_second_1']:,.0f} scorings a second on one thread, {rewards[f'per_second_{cores}']:,.0f} on {cores}.",
+                indent="  ",
+            ),
+            paragraph(f"- Efficiency of threads: {efficiency}. By variants: {variants}.", indent="  "),
+            paragraph(
+                f"- `qsql --help` takes {start['help']:.2f} s, `import qsql` {start['import']:.2f} s, of which Python itself",
+                f"takes {start['python']:.2f} s; the first verdict is there after {start['verdict']:.2f} s.",
+                indent="  ",
+            ),
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="only tell whether the README is up to date")
+    arguments = parser.parse_args()
+    numbers = text(json.loads((ROOT / "benches" / "spider.json").read_text(encoding="utf-8")))
+    readme = ROOT / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(START)
+    _, _, after = rest.partition(END)
+    new = f"{before}{START}\n{numbers}\n{END}{after}"
+    if arguments.check:
+        sys.exit("the README is out of date; run benches/readme.py" if new != readme.read_text(encoding="utf-8") else 0)
+    readme.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

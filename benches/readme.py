@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - sentences of prose
-"""Write the numbers of `benches/spider.json` into the README, between its markers.
+"""Write the numbers of `benches/spider.json` and `spider_16_cores.json` into the README, between its markers.
 
 .venv/bin/python benches/readme.py [--check]
 """
@@ -43,8 +43,19 @@ def table(results: dict[str, Any]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
-def text(results: dict[str, Any]) -> str:
-    """The numbers as Markdown."""
+def read(name: str) -> dict[str, Any]:
+    """Numbers of a machine."""
+    return json.loads((ROOT / "benches" / name).read_text(encoding="utf-8"))
+
+
+def by_threads(results: dict[str, Any]) -> str:
+    """How much of its time each thread is of use, against one alone."""
+    efficiency = results["scaling"]["efficiency"].items()
+    return ", ".join(f"{100 * value:.0f}% on {count}" for count, value in efficiency if count != "1")
+
+
+def text(results: dict[str, Any], many: dict[str, Any]) -> str:
+    """The numbers as Markdown, of the machine that compares and of one with many cores."""
     about, rows, data = (results[key] for key in ("machine", "execution", "data"))
     exact, rewards, scaling, start = (results[key] for key in ("exact", "rewards", "scaling", "start"))
     cores = about["cores"]
@@ -54,9 +65,6 @@ def text(results: dict[str, Any]) -> str:
         for key in ("seconds_all", "process_all", "process_all_cached", "official")
     )
     variants = ", ".join(f"{seconds:.2f} s on {count}" for count, seconds in scaling["variants"].items())
-    efficiency = ", ".join(
-        f"{100 * value:.0f}% on {count}" for count, value in scaling["efficiency"].items() if count != "1"
-    )
     return "\n".join(
         [
             paragraph(
@@ -85,7 +93,12 @@ def text(results: dict[str, Any]) -> str:
                 f"{rewards['per_second_1']:,.0f} scorings a second on one thread, {rewards[f'per_second_{cores}']:,.0f} on {cores}.",
                 indent="  ",
             ),
-            paragraph(f"- Efficiency of threads: {efficiency}. By variants: {variants}.", indent="  "),
+            paragraph(
+                f"- Efficiency of threads: {by_threads(results)}; by variants: {variants}. With an {many['machine']['cpu']} of",
+                f"{many['machine']['cores']} cores it is {by_threads(many)}, and the golds take",
+                f"{many['execution']['golds']['seconds_all']:.2f} s.",
+                indent="  ",
+            ),
             paragraph(
                 f"- `qsql --help` takes {start['help']:.2f} s, `import qsql` {start['import']:.2f} s, of which Python itself",
                 f"takes {start['python']:.2f} s; the first verdict is there after {start['verdict']:.2f} s.",
@@ -99,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="only tell whether the README is up to date")
     arguments = parser.parse_args()
-    numbers = text(json.loads((ROOT / "benches" / "spider.json").read_text(encoding="utf-8")))
+    numbers = text(read("spider.json"), read("spider_16_cores.json"))
     readme = ROOT / "README.md"
     before, _, rest = readme.read_text(encoding="utf-8").partition(START)
     _, _, after = rest.partition(END)

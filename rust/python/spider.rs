@@ -111,17 +111,26 @@ pub(super) fn partial_scores<'py>(py: Python<'py>, partial: &[Partial; 10]) -> P
 /// rejected: why Spider's grammar rejects the prediction, which is then compared as an empty query; else None.
 /// position: index of the character at which it is rejected; None if it is not, or at its end.
 /// hardness: of the gold: "easy", "medium", "hard" or "extra".
-#[pyclass(frozen, get_all, module = "qsql")]
+#[pyclass(frozen, module = "qsql")]
 pub(super) struct ExactMatch {
+    #[pyo3(get)]
     exact: bool,
-    partial: Py<PyDict>,
+    partial: [Partial; 10],
+    #[pyo3(get)]
     rejected: Option<String>,
+    #[pyo3(get)]
     position: Option<usize>,
+    #[pyo3(get)]
     hardness: &'static str,
 }
 
 #[pymethods]
 impl ExactMatch {
+    #[getter]
+    fn partial<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        partial_scores(py, &self.partial)
+    }
+
     fn __repr__(&self) -> String {
         let exact = if self.exact { "True" } else { "False" };
         match &self.rejected {
@@ -146,7 +155,6 @@ fn parse_gold(gold: &str, schema: &spider::Schema) -> PyResult<spider::Query> {
 /// `QsqlError` if the grammar rejects the gold.
 #[pyfunction]
 pub(super) fn exact_match(
-    py: Python<'_>,
     gold: PyBackedStr,
     prediction: Bound<'_, PyString>,
     schema: SchemaArgument<'_>,
@@ -161,7 +169,7 @@ pub(super) fn exact_match(
         let position = rejection.as_ref().and_then(|rejection| prediction.get(..rejection.offset?));
         Ok(ExactMatch {
             exact: found.exact,
-            partial: partial_scores(py, &found.partial)?.unbind(),
+            partial: found.partial,
             position: position.map(|before| before.chars().count()),
             rejected: rejection.map(|rejection| rejection.reason.to_string()),
             hardness: spider::hardness(&gold).name(),

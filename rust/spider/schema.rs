@@ -4,7 +4,7 @@
 //! `__all__` to the star; it compares those strings, and at two places takes them apart again at the dot. Here each
 //! string is an [`Identifier`], a number, and what taking it apart gives is worked out once per schema.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// A table, a column or the star.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,9 +73,9 @@ impl Schema {
         C: AsRef<str>,
     {
         let mut names = Names::default();
-        let mut identifiers = HashMap::new();
+        let mut identifiers = HashMap::default();
         identifiers.insert(Box::from(STAR), names.identifier(STAR_NAME));
-        let mut columns_of: HashMap<Box<str>, HashMap<Box<str>, Identifier>> = HashMap::new();
+        let mut columns_of: HashMap<Box<str>, HashMap<Box<str>, Identifier>> = HashMap::default();
         for (table, columns) in tables {
             let table = table.as_ref().to_lowercase();
             let columns = columns.iter().map(|column| {
@@ -96,7 +96,7 @@ impl Schema {
         for table in columns_of.keys() {
             identifiers.insert(table.clone(), names.identifier(&format!("__{table}__")));
         }
-        Schema { identifiers, tables: columns_of, names, folds: HashMap::new() }
+        Schema { identifiers, tables: columns_of, names, folds: HashMap::default() }
     }
 
     /// Adds foreign keys: the official `build_foreign_key_map`.

@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 
+use memchr::memchr3_iter;
 use unicode_general_category::{GeneralCategory, get_general_category};
 
 use super::treebank::is_space;
@@ -50,7 +51,7 @@ struct Candidate {
 
 fn candidates(text: &str) -> Vec<Candidate> {
     let mut candidates = Vec::new();
-    for (at, _) in text.bytes().enumerate().filter(|(_, byte)| matches!(byte, b'.' | b'?' | b'!')) {
+    for at in memchr3_iter(b'.', b'?', b'!', text.as_bytes()) {
         let rest = &text[at + 1..];
         let Some(following) = rest.chars().next() else { break };
         if is_non_word(following) {

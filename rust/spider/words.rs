@@ -6,6 +6,8 @@
 //! makes two literals with their placeholders glued together: one unintelligible word. Words are in small letters,
 //! literals as they were written. At the end a word `=` is joined to a `!`, `>` or `<` before it.
 
+use memchr::memchr2_iter;
+
 use super::rejection::{Reason, Rejection};
 use super::{sentences, treebank};
 
@@ -115,6 +117,10 @@ impl Words {
     /// For a `=` that is the first word the official program looks at the last one, Python's index -1, and joins the
     /// two in front of everything else.
     fn join_comparisons(&mut self) {
+        let joins = |pair: &[Word]| pair[1].kind == Kind::Equal && pair[0].kind.with_equal().is_some();
+        if self.list.first().is_none_or(|first| first.kind != Kind::Equal) && !self.list.windows(2).any(joins) {
+            return;
+        }
         let mut joined: Vec<Word> = Vec::with_capacity(self.list.len());
         for word in std::mem::take(&mut self.list) {
             match joined.last_mut() {
@@ -179,7 +185,7 @@ pub fn words(sql: &str) -> Result<Words, Rejection> {
 
 /// The SQL text with every literal replaced by its placeholder.
 fn with_placeholders(sql: &str) -> Result<Words, Rejection> {
-    let quotes = sql.bytes().filter(|byte| matches!(byte, b'"' | b'\'')).count();
+    let quotes = memchr2_iter(b'"', b'\'', sql.as_bytes()).count();
     if quotes % 2 == 1 {
         let offset = sql.rfind(['"', '\'']);
         return Err(Rejection { reason: Reason::UnbalancedQuotes, word: None, offset });
@@ -192,7 +198,7 @@ fn with_placeholders(sql: &str) -> Result<Words, Rejection> {
     };
     let text = &mut result.text;
     let (mut copied, mut characters) = (0, 0);
-    let mut marks = sql.bytes().enumerate().filter(|(_, byte)| matches!(byte, b'"' | b'\'')).map(|(at, _)| at);
+    let mut marks = memchr2_iter(b'"', b'\'', sql.as_bytes());
     while let (Some(opening), Some(closing)) = (marks.next(), marks.next()) {
         text.push_str(&sql[copied..opening]);
         let first = characters + sql[copied..opening].chars().count();

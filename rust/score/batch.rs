@@ -6,18 +6,16 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::compare::Rejection;
-use super::databases::Databases;
 use super::exact::{self, ExactVerdict};
 use super::gold::{Candidate, Gold, Place};
-use super::golds::Golds;
 use super::plug;
-use super::{Job, Metrics, Prediction, Progress, Protocol, State, Verdict, lock};
+use super::{Job, Metrics, Prediction, Protocol, Resources, State, Verdict, executed_text, lock};
 use crate::error::{Error, Result, caught};
-use crate::exec::sandbox::{self, Limits, SQL_BYTES};
+use crate::exec::sandbox::{self, SQL_BYTES};
 use crate::exec::suite::Suite;
 use crate::sql::rewrite;
 
@@ -53,28 +51,11 @@ pub(super) struct Slice {
     candidates: Range<usize>,
 }
 
-/// What the units of a batch work with.
-pub(super) struct Resources<'a> {
-    pub(super) databases: &'a Databases,
-    pub(super) golds: &'a Golds,
-    pub(super) limits: Limits,
-    pub(super) cancel: &'a Arc<AtomicBool>,
-    pub(super) progress: &'a Progress,
-}
-
 /// Jobs of a unit of exact match, each of some microseconds.
 const UNIT_JOBS: usize = 64;
 
 /// Predictions of a unit: enough to pay for getting at the database, few enough to leave work for other threads.
 const UNIT_PREDICTIONS: usize = 32;
-
-/// The text that is executed for a query, by the official rules; that of a query which is too long is left alone.
-pub(super) fn executed_text(sql: &str, protocol: Protocol) -> String {
-    if sql.len() > SQL_BYTES {
-        return sql.to_owned();
-    }
-    rewrite::fix_current_year(&rewrite::prepare(sql, protocol.keep_distinct)).into_owned()
-}
 
 /// Does `work` for a job; a panic in it is a defect of ours, which must not go further.
 fn guarded<T>(index: usize, suite: &Suite, work: impl FnOnce() -> T) -> Result<T> {
@@ -289,6 +270,10 @@ impl<'a> Batch<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::sandbox::Limits;
+    use crate::score::Progress;
+    use crate::score::databases::Databases;
+    use crate::score::golds::Golds;
 
     #[test]
     fn a_panic_becomes_an_error_that_names_the_item() {

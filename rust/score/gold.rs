@@ -4,10 +4,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::batch::Resources;
 use super::compare::{Rejection, Runner};
 use super::golds::Key;
-use super::{DatabaseSchemas, Job, lock};
+use super::{DatabaseSchemas, Job, Resources, lock};
 use crate::exec::digest::Digest;
 use crate::exec::sandbox::{Database, Failure};
 use crate::exec::suite::Suite;

@@ -20,8 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::{Error, Result};
 use crate::exec::sandbox::{self, Limits};
 use crate::exec::suite::Suite;
+use crate::sql::rewrite;
 
-use batch::{Batch, Resources};
+use batch::Batch;
 use databases::Databases;
 use golds::Golds;
 
@@ -146,6 +147,15 @@ pub struct Progress {
     pub executions: AtomicU64,
 }
 
+/// What the units of a batch work with.
+struct Resources<'a> {
+    databases: &'a Databases,
+    golds: &'a Golds,
+    limits: Limits,
+    cancel: &'a Arc<AtomicBool>,
+    progress: &'a Progress,
+}
+
 /// Scores batches of jobs, keeping threads and open databases between them.
 #[derive(Debug)]
 pub struct Scorer {
@@ -244,6 +254,14 @@ struct Workers {
     threads: rayon::ThreadPool,
     databases: Databases,
     golds: Golds,
+}
+
+/// The text that is executed for a query, by the official rules; that of a query which is too long is left alone.
+fn executed_text(sql: &str, protocol: Protocol) -> String {
+    if sql.len() > sandbox::SQL_BYTES {
+        return sql.to_owned();
+    }
+    rewrite::fix_current_year(&rewrite::prepare(sql, protocol.keep_distinct)).into_owned()
 }
 
 /// Locks whatever happened to earlier holders: panics are caught and reported, and leave the data whole.

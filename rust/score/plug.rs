@@ -2,10 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::batch::{Resources, executed_text};
 use super::compare::{Rejection, Runner};
 use super::golds::Key;
-use super::{Job, Prediction, Protocol, State};
+use super::{Job, Prediction, Protocol, Resources, State, executed_text};
 use crate::exec::digest::Digest;
 use crate::exec::sandbox::{Failure, SQL_BYTES};
 use crate::spider::values::Plugged;

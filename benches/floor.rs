@@ -29,9 +29,6 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["plan", golds, predictions, databases] => plan(golds, predictions, databases),
         ["step", plan] => step(plan, 1),
-        ["score", golds, predictions, databases, threads, runs] => {
-            score(golds, predictions, databases, threads.parse().unwrap(), runs.parse().unwrap());
-        }
         ["step", plan, runs] => step(plan, runs.parse().unwrap()),
         // `cargo bench` runs all benches, without arguments.
         _ => println!("floor: see the head of benches/floor.rs for its arguments"),
@@ -89,32 +86,6 @@ fn plan(golds: &str, predictions: &str, databases: &str) {
         }
     }
     println!("{}", json!(work));
-}
-
-fn score(golds: &str, predictions: &str, databases: &str, threads: usize, runs: usize) {
-    let (golds, predictions) = (lines(golds), lines(predictions));
-    let mut suites: BTreeMap<&str, Arc<Suite>> = BTreeMap::new();
-    for (_, db_id) in &golds {
-        suites.entry(db_id).or_insert_with(|| Arc::new(Suite::find(Path::new(databases), db_id).unwrap()));
-    }
-    let jobs: Vec<Job<'_>> = golds
-        .iter()
-        .zip(&predictions)
-        .map(|((gold, db_id), (prediction, _))| Job {
-            gold,
-            prediction: Prediction::Sql(prediction),
-            suite: &suites[&**db_id],
-            schema: None,
-        })
-        .collect();
-    for _ in 0..runs {
-        let metrics = Metrics { execution: true, exact: false };
-        let cancel = Arc::new(AtomicBool::new(false));
-        let scorer = Scorer::new(Protocol::default(), Some(threads), None);
-        let started = Instant::now();
-        scorer.score(&jobs, metrics, &cancel, &Progress::default()).unwrap();
-        println!("{:.3}", started.elapsed().as_secs_f64());
-    }
 }
 
 /// Golds with their predictions.

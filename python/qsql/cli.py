@@ -109,7 +109,11 @@ def evaluate_command(
     max_steps: Annotated[int, typer.Option(min=1, help="SQLite instructions for one query.")] = 1_000_000_000,
     max_memory: Annotated[int, typer.Option(min=1, metavar="MB", help="Memory for one query.")] = 128,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Run all golds; else their results are kept in QSQL_CACHE_DIR.")
+        bool,
+        typer.Option(
+            "--no-cache",
+            help="Run all golds anew. Otherwise their results are kept in the user's cache directory, or QSQL_CACHE_DIR.",
+        ),
     ] = False,
     format_: Annotated[Format, typer.Option("--format", help="How to print the summary.")] = Format.rich,
 ) -> None:

@@ -182,18 +182,22 @@ impl<'a> Batch<'a> {
             }
             Unit::Execute { variant, slices } => {
                 let file = &self.golds[slices[0].gold].suite.files()[*variant];
+                let mut found = Vec::new();
                 let opened = databases.with(file, cancel, |database, content| {
                     for Slice { gold, candidates } in &**slices {
                         if cancel.load(Ordering::Relaxed) {
                             return;
                         }
-                        let place = Place { variant: *variant, database, content };
+                        let place = Place { variant: *variant, database, content, found: &mut found };
                         self.golds[*gold].compare(candidates.clone(), place, resources, &current);
                     }
                 });
-                if let Err(failure) = opened {
-                    for Slice { gold, candidates } in &**slices {
-                        self.golds[*gold].fail(candidates.clone(), *variant, &failure);
+                match opened {
+                    Ok(()) => resources.golds.keep(&found),
+                    Err(failure) => {
+                        for Slice { gold, candidates } in &**slices {
+                            self.golds[*gold].fail(candidates.clone(), *variant, &failure);
+                        }
                     }
                 }
             }

@@ -46,6 +46,8 @@ pub(super) struct Place<'a> {
     pub(super) database: &'a mut Database,
     /// What stands for the content of its file.
     pub(super) content: u128,
+    /// Results of golds that were found on it.
+    pub(super) found: &'a mut Vec<(Key, Digest)>,
 }
 
 impl<'a> Gold<'a> {
@@ -71,7 +73,7 @@ impl<'a> Gold<'a> {
         resources: &Resources<'_>,
         current: &AtomicUsize,
     ) {
-        let Place { variant, database, content } = place;
+        let Place { variant, database, content, found } = place;
         let candidates = &self.candidates[candidates];
         let is_open = |candidate: &&Candidate| candidate.rejected_by.load(Ordering::Relaxed) > variant;
         if let Some(first) = candidates.iter().find(is_open) {
@@ -79,7 +81,7 @@ impl<'a> Gold<'a> {
             let schema = self.shared_schema(candidates, variant, database);
             let mut runner = Runner::new(database, &resources.limits, self.ordered);
             let key = Key::new(content, &self.text, self.ordered, &resources.limits);
-            match resources.golds.find(key, &mut runner, &self.text) {
+            match resources.golds.find(key, &mut runner, &self.text, found) {
                 Err(failure) => reject_all(candidates, variant, &failure),
                 Ok(gold) => {
                     if gold.rows > 0 {

@@ -85,20 +85,37 @@ impl Golds {
         self.store.is_some()
     }
 
-    /// The digest of the gold `text` on the database of `runner`, which runs it if there is no digest under `key`.
-    pub(super) fn find(&self, key: Key, runner: &mut Runner<'_>, text: &str) -> Result<Digest, Failure> {
+    /// The digest of the gold `text` on the database of `runner`, which runs it if there is none under `key`. What may be
+    /// kept then goes to `found`: only who holds the database knows in the end whether its file stayed what it was.
+    pub(super) fn find(
+        &self,
+        key: Key,
+        runner: &mut Runner<'_>,
+        text: &str,
+        found: &mut Vec<(Key, Digest)>,
+    ) -> Result<Digest, Failure> {
         if let Some(digest) = self.get(key) {
             return Ok(digest);
         }
         let digest = runner.gold(text)?;
         if !runner.database.is_volatile() {
-            let mut known = lock(&self.known);
-            known.insert(key, digest);
-            if self.store.is_some() {
-                known.new.push((key.0, digest));
-            }
+            found.push((key, digest));
         }
         Ok(digest)
+    }
+
+    /// Keeps what was found on a database whose file stayed what it was.
+    pub(super) fn keep(&self, found: &[(Key, Digest)]) {
+        if found.is_empty() {
+            return;
+        }
+        let mut known = lock(&self.known);
+        for &(key, digest) in found {
+            known.insert(key, digest);
+        }
+        if self.store.is_some() {
+            known.new.extend(found.iter().map(|(key, digest)| (key.0, *digest)));
+        }
     }
 
     fn get(&self, key: Key) -> Option<Digest> {
@@ -125,5 +142,44 @@ impl Known {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(key.0, digest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::digest::Digester;
+    use crate::exec::sandbox::{Database, write_database};
+
+    #[test]
+    fn what_is_found_is_known_once_it_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.sqlite");
+        write_database(&path, "CREATE TABLE t (a); INSERT INTO t VALUES (1)");
+        let mut database = Database::open(&path, false).unwrap();
+        let (golds, limits) = (Golds::default(), Limits::default());
+        let key = Key::new(1, "SELECT a FROM t", false, &limits);
+        let mut runner = Runner::new(&mut database, &limits, false);
+        // A file that changes in use has results that are never kept.
+        for _ in 0..2 {
+            golds.find(key, &mut runner, "SELECT a FROM t", &mut Vec::new()).unwrap();
+        }
+        assert_eq!(runner.executions, 2);
+        let mut found = Vec::new();
+        let digest = golds.find(key, &mut runner, "SELECT a FROM t", &mut found).unwrap();
+        golds.keep(&found);
+        assert_eq!(golds.find(key, &mut runner, "SELECT a FROM t", &mut found).unwrap(), digest);
+        assert_eq!((runner.executions, found.len()), (3, 1));
+    }
+
+    #[test]
+    fn of_two_generations_the_older_goes() {
+        let mut known = Known::default();
+        let digest = Digester::new(1, false).finish();
+        for number in 0..=2 * Golds::GENERATION as u128 {
+            known.insert(Key(number), digest);
+        }
+        assert_eq!((known.young.len(), known.old.len()), (1, Golds::GENERATION));
+        assert!(known.old.contains_key(&(Golds::GENERATION as u128)));
     }
 }

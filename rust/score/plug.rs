@@ -90,13 +90,14 @@ impl Trial<'_> {
 
     fn run(&mut self, variant: usize, query: &str) -> Result<Option<Rejection>, Failure> {
         let Resources { databases, golds, limits, cancel, progress } = self.resources;
-        databases.with(&self.job.suite.files()[variant], cancel, |database, content| {
+        let mut found = Vec::new();
+        let result = databases.with(&self.job.suite.files()[variant], cancel, |database, content| {
             let mut runner = Runner::new(database, limits, self.ordered);
             let gold = if let Some(gold) = self.golds[variant] {
                 gold
             } else {
                 let key = Key::new(content, self.gold, self.ordered, limits);
-                *self.golds[variant].insert(golds.find(key, &mut runner, self.gold)?)
+                *self.golds[variant].insert(golds.find(key, &mut runner, self.gold, &mut found)?)
             };
             runner.steps = 0;
             let rejection = if query == self.gold { None } else { runner.compare(&gold, self.gold, query) };
@@ -104,6 +105,8 @@ impl Trial<'_> {
             self.steps += runner.steps + query.len() as u64;
             progress.executions.fetch_add(runner.executions, Ordering::Relaxed);
             Ok(rejection)
-        })?
+        })?;
+        golds.keep(&found);
+        result
     }
 }

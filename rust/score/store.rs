@@ -17,8 +17,8 @@ use crate::exec::sandbox;
 #[derive(Debug)]
 pub(super) struct Store {
     path: PathBuf,
-    /// Sorted by key.
-    records: OnceLock<Result<Vec<Record>>>,
+    /// Sorted by key; or why the file cannot be read.
+    records: OnceLock<std::result::Result<Vec<Record>, String>>,
 }
 
 type Record = (u128, Digest);
@@ -41,20 +41,21 @@ impl Store {
     }
 
     pub(super) fn get(&self, key: u128) -> Option<Digest> {
-        let records = self.records.get_or_init(|| Ok(sorted(self.read()?))).as_ref().ok()?;
+        let records = self.records.get_or_init(|| self.read().map(sorted)).as_ref().ok()?;
         let place = records.binary_search_by_key(&key, |(key, _)| *key).ok()?;
         Some(records[place].1)
     }
 
     /// Adds records. A file that could not be read is not written either.
     pub(super) fn append(&self, records: &[Record]) -> Result<()> {
-        if let Some(Err(error)) = self.records.get() {
-            return Err(Error::Cache { path: self.path.clone(), message: error.to_string() });
+        if let Some(Err(message)) = self.records.get() {
+            return Err(self.error(message.clone()));
         }
         if records.is_empty() {
             return Ok(());
         }
-        self.write(&records.iter().flat_map(to_bytes).collect::<Vec<u8>>()).map_err(|error| self.error(&error))
+        self.write(&records.iter().flat_map(to_bytes).collect::<Vec<u8>>())
+            .map_err(|error| self.error(error.to_string()))
     }
 
     fn write(&self, new: &[u8]) -> std::io::Result<()> {
@@ -79,16 +80,16 @@ impl Store {
         written
     }
 
-    fn read(&self) -> Result<Vec<Record>> {
+    fn read(&self) -> std::result::Result<Vec<Record>, String> {
         match std::fs::read(&self.path) {
             Ok(bytes) => Ok(from_bytes(&bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(self.error(&error)),
+            Err(error) => Err(error.to_string()),
         }
     }
 
-    fn error(&self, error: &std::io::Error) -> Error {
-        Error::Cache { path: self.path.clone(), message: error.to_string() }
+    fn error(&self, message: String) -> Error {
+        Error::Cache { path: self.path.clone(), message }
     }
 }
 

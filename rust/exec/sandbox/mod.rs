@@ -569,9 +569,10 @@ impl Row<'_> {
     }
 
     fn cell(&self, column: c_int) -> Value<'_> {
-        // SAFETY: the statement stands on a row and `column` is one of its columns. No other thread uses the value. Text and blob pointers are valid for
-        // their length until the next step, which borrows of `self` outlast no more than `self` itself; the length is
-        // asked for after the pointer, as SQLite wants it. Null, from an empty blob or a lack of memory, is no bytes.
+        // SAFETY: the statement stands on a row and `column` is one of its columns. No other thread uses the value. Text
+        // and blob pointers are valid for their length until the next step, which borrows of `self` outlast no more than
+        // `self` itself; the length is asked for after the pointer, as SQLite wants it. Null, from an empty blob or a lack
+        // of memory, is no bytes.
         unsafe {
             let value = ffi::sqlite3_column_value(self.statement.handle, column);
             let bytes = |data: *const u8| {

@@ -84,7 +84,7 @@ impl Total {
 
     /// Most of those that are kept: enough for Spider's dev set with all of its variants. A process may have about a
     /// thousand file descriptors.
-    const KEPT: Self = Self { bytes: 160 << 20, files: 128 };
+    const KEPT: Self = Self { bytes: 192 << 20, files: 128 };
 
     fn of(database: &Database) -> Self {
         Self { bytes: database.memory(), files: u64::from(database.holds_file()) }
@@ -200,8 +200,7 @@ impl Databases {
             }
         };
         open.database.watch(Arc::clone(cancel));
-        let content = open.content;
-        let result = open.database.session(|database| use_it(database, content));
+        let result = use_it(&mut open.database, open.content);
         if Stamp::of(path)? != open.stamp {
             return Err(Failure::Database("the file changed while it was in use".to_owned()));
         }

@@ -65,7 +65,7 @@ pub(super) unsafe extern "C" fn authorize(
     // SAFETY: registered with the address of a live watch, on this thread.
     let watch = unsafe { &*watch.cast::<Watch>() };
     // Asked at every reference to a column, this is also a place to stop a compilation.
-    if watch.call() {
+    if watch.question() {
         return ffi::SQLITE_DENY;
     }
     if matches!(action, ffi::SQLITE_READ | ffi::SQLITE_SELECT | ffi::SQLITE_RECURSIVE) {

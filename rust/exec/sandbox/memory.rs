@@ -74,8 +74,6 @@ pub(super) fn install() -> bool {
         unsafe {
             // The global counters are a lock that all threads would wait for.
             if ffi::sqlite3_config(ffi::SQLITE_CONFIG_MEMSTATUS, 0) != ffi::SQLITE_OK
-                // `lookaside.rs` sees to small allocations.
-                || ffi::sqlite3_config(ffi::SQLITE_CONFIG_LOOKASIDE, 0, 0) != ffi::SQLITE_OK
                 // No room for pages ahead of time: those of a database in memory are where they are.
                 || ffi::sqlite3_config(ffi::SQLITE_CONFIG_PAGECACHE, ptr::null_mut::<c_void>(), 0, 0) != ffi::SQLITE_OK
                 || ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, &raw mut methods) != ffi::SQLITE_OK
@@ -141,7 +139,7 @@ impl Account {
             if stack_pointer() < self.stack_end.get() {
                 watch.stack_ends();
             }
-            if watch.call() {
+            if watch.allocation() {
                 return false;
             }
         }

@@ -26,7 +26,6 @@ mod clock;
 mod functions;
 mod image;
 mod like;
-mod lookaside;
 mod memory;
 mod schema;
 mod scratch;
@@ -94,8 +93,8 @@ const PROGRAM_STEPS: c_int = 1_000_000;
 /// Deepest nesting that the parser follows. Each level costs stack, of which a thread has a fixed amount.
 const PARSER_DEPTH: c_int = 500;
 
-/// Memory of an open database without its pages: mostly its schema.
-const OPEN_BYTES: u64 = 40 << 10;
+/// Memory of an open database without its pages: its schema, and room for small allocations.
+const OPEN_BYTES: u64 = 90 << 10;
 
 /// Most memory of the pages of a file, by SQLite's default.
 const PAGES_BYTES: u64 = 2 << 20;
@@ -213,6 +212,9 @@ impl Database {
             Err(Failure::Database(message) | Failure::Sql(message)) => return Err(Failure::Database(message)),
             Err(failure) => return Err(failure),
         }
+        // The first error of a connection takes memory for good, which is no query's: what one allocates, and so its steps,
+        // must not depend on what failed before it.
+        drop(database.prepare("SELECT"));
         Ok(database)
     }
 
@@ -294,14 +296,6 @@ impl Database {
             }
             code => Err(Failure::Database(ffi::code_to_str(code).to_owned())),
         }
-    }
-
-    /// Lets `work` use the database, for several queries one after the other.
-    pub fn session<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
-        let loan = lookaside::Loan::new(&self.connection);
-        let result = work(self);
-        drop(loan);
-        result
     }
 
     /// Sets the flag that cancels the queries from now on.

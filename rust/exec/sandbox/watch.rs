@@ -16,6 +16,10 @@ use super::{FUNCTION_CALLS, Failure, Limits};
 /// function on a value as large as [`value_bytes`](super::value_bytes) allows.
 pub(super) const STEPS_PER_LOOK: u16 = 32;
 
+/// How many allocations of a query that is compiled count as one step. Earlier queries of a connection leave a few of them
+/// done or to do again, so that their number must not decide but where a query goes far beyond all reason.
+const ALLOCATIONS_PER_STEP: u16 = 16;
+
 /// Work that is done within microseconds, and how many looks may go by without one at the clock where there is no more.
 const LITTLE_WORK: u64 = 1 << 32;
 const LONGEST_STRIDE: u32 = 16;
@@ -27,7 +31,8 @@ pub(super) struct Watch {
     deadline: Cell<Moment>,
     looks: Cell<u64>,
     compiling: Cell<bool>,
-    calls: Cell<u16>,
+    questions: Cell<u16>,
+    allocations: Cell<u16>,
     functions: Cell<u32>,
     json: Cell<bool>,
     volatile: Cell<bool>,
@@ -58,7 +63,8 @@ impl Watch {
             deadline: Cell::new(Moment::now()),
             looks: Cell::new(0),
             compiling: Cell::new(false),
-            calls: Cell::new(0),
+            questions: Cell::new(0),
+            allocations: Cell::new(0),
             functions: Cell::new(0),
             json: Cell::new(false),
             volatile: Cell::new(false),
@@ -81,7 +87,8 @@ impl Watch {
         self.deadline.set(Moment::now().after(limits.timeout));
         self.looks.set(limits.steps / u64::from(STEPS_PER_LOOK));
         self.compiling.set(true);
-        self.calls.set(0);
+        self.questions.set(0);
+        self.allocations.set(0);
         self.functions.set(0);
         self.json.set(false);
         self.volatile.set(false);
@@ -119,14 +126,27 @@ impl Watch {
         self.looks.get() * u64::from(STEPS_PER_LOOK)
     }
 
-    /// Whether the query must stop now that it calls us. Calls count as steps while it is compiled; later on instructions
-    /// do, and how often they call depends on what earlier queries have left in caches.
-    pub(super) fn call(&self) -> bool {
+    /// Whether the query must stop now that it asks the authorizer. Questions count as steps while it is compiled; they
+    /// are the same whatever ran before.
+    pub(super) fn question(&self) -> bool {
         if self.stopped.get().is_some() {
             return true;
         }
-        self.calls.set((self.calls.get() + 1) % STEPS_PER_LOOK);
-        self.calls.get() == 0 && if self.compiling.get() { self.steps() } else { self.overdue() }
+        self.questions.set((self.questions.get() + 1) % STEPS_PER_LOOK);
+        self.questions.get() == 0 && if self.compiling.get() { self.steps() } else { self.overdue() }
+    }
+
+    /// Whether the query must stop now that it allocates. While it is compiled, [`ALLOCATIONS_PER_STEP`] count as one step.
+    pub(super) fn allocation(&self) -> bool {
+        if self.stopped.get().is_some() {
+            return true;
+        }
+        self.allocations.set((self.allocations.get() + 1) % (ALLOCATIONS_PER_STEP * STEPS_PER_LOOK));
+        if self.compiling.get() && self.allocations.get() == 0 {
+            self.steps()
+        } else {
+            self.allocations.get().is_multiple_of(STEPS_PER_LOOK) && self.overdue()
+        }
     }
 
     /// The query calls a function at one more place, perhaps one for JSON or of chance or time; whether it must stop.

@@ -30,6 +30,7 @@ KINDS = ("functions", "memory", "nesting", "runaway", "text", "writes")
 LIMITS = {kind: {"max_steps": 500 if kind == "functions" else 1_000_000, "max_memory": 16 << 20} for kind in KINDS}
 # So long that steps and memory end every query: what ends by the clock may end otherwise on another machine.
 PATIENCE = 60
+KNOWN = sorted({item.database for item in CORPUS})
 STATES = {"scored", "sql_error", "timeout", "too_large", "forbidden"}
 
 
@@ -142,6 +143,23 @@ def test_verdicts_are_the_same_in_twenty_runs(demo_databases):
         found = sorted((item.id, index % 2, str(summary(verdict))) for index, (item, verdict) in enumerate(judged))
         expected = expected or found
         assert [pair for pair in zip(expected, found, strict=True) if pair[0] != pair[1]] == [], run
+
+
+def test_verdicts_are_the_same_on_databases_that_are_held_in_memory(demo_databases, judged):
+    """From the second call of a scorer on; `judged` is of first calls, on files."""
+    for name in KINDS:
+        found = [(item, verdict) for item, verdict in judged if kind(item) == name]
+        golds = [corpus.gold(item.database, rows=index % 2 == 0) for index, (item, _) in enumerate(found)]
+        texts, db_ids = [item.text for item, _ in found], [item.database for item, _ in found]
+        scorer = Scorer(demo_databases, threads=2, timeout=PATIENCE, **LIMITS[name])
+        scorer.score(["SELECT 1"] * len(KNOWN), ["SELECT 1 AS one"] * len(KNOWN), KNOWN, "exec")
+        again = scorer.score(golds, texts, db_ids, "exec")
+        wrong = [
+            (item.id, summary(verdict), summary(held))
+            for (item, verdict), held in zip(found, again, strict=True)
+            if summary(verdict) != summary(held)
+        ]
+        assert wrong == []
 
 
 def test_exact_match_survives_the_corpus(demo_databases):

@@ -112,7 +112,7 @@ def evaluate_command(
         bool,
         typer.Option(
             "--no-cache",
-            help="Run all golds anew. Otherwise their results are kept in the user's cache directory, or QSQL_CACHE_DIR.",
+            help="Run all golds anew; else their results are kept in the user's cache directory, or QSQL_CACHE_DIR.",
         ),
     ] = False,
     format_: Annotated[Format, typer.Option("--format", help="How to print the summary.")] = Format.rich,

@@ -234,7 +234,7 @@ mod tests {
     fn folder(count: usize) -> (tempfile::TempDir, Vec<PathBuf>) {
         let folder = tempfile::tempdir().unwrap();
         let paths: Vec<PathBuf> = (0..count).map(|number| folder.path().join(format!("{number}.sqlite"))).collect();
-        write_database(&paths[0], "CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(1000000))");
+        write_database(&paths[0], "CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(900000))");
         for path in &paths[1..] {
             std::fs::copy(&paths[0], path).unwrap();
         }

@@ -17,7 +17,7 @@ LAYERS = [
     {"cli"},
     {"evaluate", "official", "report", "demo"},
     {"results"},
-    {"data"},
+    {"data", "prompt"},
     {"__init__"},
     {"_core"},
 ]
@@ -36,11 +36,13 @@ def imported_modules(path):
             yield from [module] if module else [alias.name for alias in node.names]
 
 
-@pytest.mark.parametrize("path", [*sorted(PACKAGE.glob("*.py")), PACKAGE / "demo" / "__init__.py"], ids=str)
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_python_imports_point_down(path):
-    module = "demo" if path.parent.name == "demo" else path.stem
-    for target in imported_modules(path):
-        assert layer(target, LAYERS) > layer(module, LAYERS), f"{module} imports {target}"
+    module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for name in imported_modules(path):
+        target = name.split(".")[0]
+        if target != module:
+            assert layer(target, LAYERS) > layer(module, LAYERS), f"{module} imports {target}"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "rust").rglob("*.rs")), ids=str)

@@ -1,7 +1,4 @@
-"""The command line: each command parses its arguments, calls one function and prints.
-
-Results go to stdout, everything else to stderr. Exit status: 0 done, 1 `QsqlError`, 2 usage, 130 interrupted.
-"""
+"""`qsql eval` and `qsql demo`."""
 
 from __future__ import annotations
 
@@ -9,29 +6,17 @@ import json
 import os
 import shlex
 import sys
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qsql._core import QsqlError, __version__
+from qsql._core import QsqlError
+from qsql.cli.terminal import count, note, progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from qsql.evaluate import Evaluation, Settings
-
-app = typer.Typer(
-    name="qsql",
-    help="Text-to-SQL evaluation: Spider's exact match and test-suite execution accuracy.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 
 class Metric(str, Enum):
@@ -50,22 +35,6 @@ class Format(str, Enum):
     json = "json"
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001
-    if wanted:
-        typer.echo(f"qsql {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    pass
-
-
-@app.command("eval")
 def evaluate_command(
     run_directory: Annotated[
         Path | None, typer.Argument(metavar="RUN_DIR", help="Run directory with predictions.jsonl; gets the results.")
@@ -148,7 +117,6 @@ def evaluate_command(
         raise typer.Exit(1)
 
 
-@app.command("demo")
 def demo_command(
     directory: Annotated[Path, typer.Argument(help="Folder for the databases and the results.")] = Path("qsql-demo"),
 ) -> None:
@@ -180,12 +148,12 @@ def _cache_directory() -> Path:
 def _evaluate(settings: Settings, out: Path | None) -> Evaluation:
     from qsql.evaluate import evaluate
 
-    with _progress() as progress:
+    with progress_bar("scoring") as progress:
         try:
             evaluation = evaluate(settings, out, sys.argv, progress)
         except KeyboardInterrupt:
             if out is not None:
-                _note(f"interrupted; the same command goes on from what is finished in `{out}`")
+                note(f"interrupted; the same command goes on from what is finished in `{out}`")
             raise
     _warn(evaluation, settings)
     return evaluation
@@ -196,28 +164,28 @@ def _warn(evaluation: Evaluation, settings: Settings) -> None:
     missing, surplus = evaluation.pairing.missing, evaluation.pairing.surplus
     if missing:
         some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        _note(f"warning: no prediction for {_count(len(missing), 'gold')} (ids {some}), which count as wrong")
+        note(f"warning: no prediction for {count(len(missing), 'gold')} (ids {some}), which count as wrong")
     if evaluation.summary["capped"]:
-        count = _count(evaluation.summary["capped"], "prediction")
-        _note(f"warning: not every way to plug values into {count} was tried")
+        number = count(evaluation.summary["capped"], "prediction")
+        note(f"warning: not every way to plug values into {number} was tried")
     if evaluation.cache_problem:
-        _note(f"warning: {evaluation.cache_problem}; the next run will run all golds again")
+        note(f"warning: {evaluation.cache_problem}; the next run will run all golds again")
     if surplus:
-        _note(f"warning: no gold for {_count(surplus, 'prediction')}, not scored")
+        note(f"warning: no gold for {count(surplus, 'prediction')}, not scored")
     for example, verdict in evaluation.items():
         if verdict["gold_rejected"] is not None:
-            _note(
+            note(
                 f"warning: `{settings.gold}` line {example.line}: Spider's grammar rejects the gold, "
                 f"{verdict['gold_rejected']}; it is scored by execution alone"
             )
     for example, verdict in evaluation.gold_errors:
-        _note(
+        note(
             f"error: `{settings.gold}` line {example.line}: the gold fails on {verdict['failed_on']}: "
             f"{str(verdict['detail']).removeprefix('gold: ')}"
         )
     if evaluation.gold_errors:
-        count = _count(len(evaluation.gold_errors), "gold")
-        _note(f"hint: mend {count} or the databases; all other items are scored")
+        number = count(len(evaluation.gold_errors), "gold")
+        note(f"hint: mend {number} or the databases; all other items are scored")
 
 
 def _print(evaluation: Evaluation, format_: Format, etype: Metric) -> None:
@@ -238,49 +206,3 @@ def _print(evaluation: Evaluation, format_: Format, etype: Metric) -> None:
     if text := outcome(evaluation.summary):
         console.print(text, highlight=False)
     console.print(footer(evaluation.summary), style="dim", highlight=False)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _note(message: str) -> None:
-    typer.echo(message, err=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], object] | None]:
-    """Show a bar on stderr while something runs, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("scoring"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("scoring", total=None, rate="")
-
-        def update(done: int, total: int) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f}/s" if speed else "")
-
-        yield update
-
-
-def main() -> None:
-    """Run the command line and exit with its status."""
-    try:
-        app()
-    except QsqlError as error:
-        message, _, hint = str(error).partition("\nhint: ")
-        _note(f"error: {message}" + (f"\nhint: {hint}" if hint else ""))
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)

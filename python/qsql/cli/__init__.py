@@ -1,0 +1,54 @@
+"""The command line: each command parses its arguments, calls one function and prints.
+
+Results go to stdout, everything else to stderr. Exit status: 0 done, 1 `QsqlError`, 2 usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from qsql._core import QsqlError, __version__
+from qsql.cli import evaluation
+from qsql.cli.terminal import note
+
+app = typer.Typer(
+    name="qsql",
+    help="Text-to-SQL evaluation: Spider's exact match and test-suite execution accuracy.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("eval")(evaluation.evaluate_command)
+app.command("demo")(evaluation.demo_command)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001
+    if wanted:
+        typer.echo(f"qsql {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    try:
+        app()
+    except QsqlError as error:
+        message, _, hint = str(error).partition("\nhint: ")
+        note(f"error: {message}" + (f"\nhint: {hint}" if hint else ""))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

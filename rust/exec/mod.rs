@@ -2,6 +2,7 @@
 
 pub mod denotation;
 pub mod digest;
+pub mod examples;
 pub mod matching;
 pub mod sandbox;
 pub mod suite;

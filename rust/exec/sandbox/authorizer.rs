@@ -90,6 +90,30 @@ pub(super) unsafe extern "C" fn authorize(
     ffi::SQLITE_DENY
 }
 
+/// The callback while tables are defined: besides reading, definitions of tables, views and indexes are allowed, and what
+/// SQLite itself writes for them.
+pub(super) unsafe extern "C" fn authorize_definitions(
+    watch: *mut c_void,
+    action: c_int,
+    first: *const c_char,
+    second: *const c_char,
+    database: *const c_char,
+    trigger: *const c_char,
+) -> c_int {
+    // SAFETY: SQLite passes null or a C string that lives for the call.
+    let is_own = || unsafe { bytes(first) }.starts_with(b"sqlite_");
+    match action {
+        ffi::SQLITE_CREATE_TABLE
+        | ffi::SQLITE_CREATE_VIEW
+        | ffi::SQLITE_CREATE_INDEX
+        | ffi::SQLITE_REINDEX
+        | ffi::SQLITE_TRANSACTION => ffi::SQLITE_OK,
+        ffi::SQLITE_INSERT | ffi::SQLITE_UPDATE | ffi::SQLITE_DELETE if is_own() => ffi::SQLITE_OK,
+        // SAFETY: called with what SQLite passes.
+        _ => unsafe { authorize(watch, action, first, second, database, trigger) },
+    }
+}
+
 /// The bytes of a name; none for null.
 ///
 /// # Safety

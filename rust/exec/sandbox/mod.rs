@@ -9,7 +9,6 @@
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::ptr;
@@ -23,18 +22,21 @@ use rusqlite::{Connection, OpenFlags, ffi};
 
 mod authorizer;
 mod clock;
+mod definition;
 mod functions;
 mod image;
 mod like;
 mod memory;
 mod schema;
 mod scratch;
+mod statement;
 mod watch;
 
 use self::image::Image;
-pub use self::schema::DatabaseSchema;
+pub use self::schema::{ColumnDescription, DatabaseSchema, ForeignKeyDescription, TableDescription};
+use self::statement::Statement;
+pub use self::statement::{Reader, Row};
 use self::watch::{STEPS_PER_LOOK, Watch};
-use super::denotation::Value;
 use super::digest::{Digest, Digester};
 use crate::error::Error;
 
@@ -202,9 +204,7 @@ impl Database {
         if let Some(image) = &mut image {
             image.attach(&connection)?;
         }
-        let (watch, value_bytes) = (Box::new(Watch::new()), value_bytes(size));
-        let value_limit = Cell::new(value_bytes);
-        let database = Self { connection, watch, image, size, value_bytes, value_limit, definitions: None };
+        let database = Self::new(connection, image, size);
         database.configure().map_err(|error| Failure::Database(error.to_string()))?;
         database.watch.start(&UNLIMITED);
         match database.prepare("SELECT 1 FROM sqlite_master") {
@@ -216,6 +216,12 @@ impl Database {
         // must not depend on what failed before it.
         drop(database.prepare("SELECT"));
         Ok(database)
+    }
+
+    fn new(connection: Connection, image: Option<Image>, size: u64) -> Self {
+        let (watch, value_bytes) = (Box::new(Watch::new()), value_bytes(size));
+        let value_limit = Cell::new(value_bytes);
+        Self { connection, watch, image, size, value_bytes, value_limit, definitions: None }
     }
 
     /// What tells one schema from another: the digest of all its definitions. Where it is the same, names mean the same.
@@ -309,6 +315,12 @@ impl Database {
         schema::read(&self.connection).map_err(|error| Failure::Database(error.to_string()))
     }
 
+    /// The tables of the database with types and keys, without those of SQLite itself.
+    pub fn describe(&mut self) -> Result<Vec<TableDescription>, Failure> {
+        self.watch.start(&Limits::default());
+        schema::describe(&self.connection).map_err(|error| Failure::Database(error.to_string()))
+    }
+
     /// Runs one statement and hands its result to `reader`, until that breaks off.
     ///
     /// Text without a statement, such as a comment, has no columns and no rows.
@@ -348,7 +360,7 @@ impl Database {
         let Some(statement) = statement else { return Ok(()) };
         let columns = statement.columns();
         while statement.step().map_err(|code| self.failure(code))? {
-            if reader.row(&Row { statement: &statement, columns }).is_break() {
+            if reader.row(&Row::new(&statement, columns)).is_break() {
                 break;
             }
         }
@@ -389,7 +401,8 @@ impl Database {
         // SAFETY: after success `tail` points into `text` or at its end.
         let behind = unsafe { tail.offset_from(text.as_ptr().cast::<c_char>()) };
         let behind = usize::try_from(behind).ok().and_then(|at| text.as_bytes().get(at..)).unwrap_or_default();
-        let statement = (!handle.is_null()).then(|| Statement { handle, connection: PhantomData });
+        // SAFETY: not null, hence a statement of this connection.
+        let statement = (!handle.is_null()).then(|| unsafe { Statement::new(handle, &self.connection) });
         if !is_blank(behind) {
             return Err(Failure::Sql("more than one statement".to_owned()));
         }
@@ -487,46 +500,6 @@ unsafe extern "C" fn progress(watch: *mut c_void) -> c_int {
     c_int::from(unsafe { &*watch.cast::<Watch>() }.steps())
 }
 
-/// A prepared statement; it cannot outlive its connection.
-struct Statement<'a> {
-    handle: *mut ffi::sqlite3_stmt,
-    connection: PhantomData<&'a Connection>,
-}
-
-impl Statement<'_> {
-    fn columns(&self) -> usize {
-        // SAFETY: the handle is a live statement, here and in the methods below.
-        usize::try_from(unsafe { ffi::sqlite3_column_count(self.handle) }).unwrap_or(0)
-    }
-
-    fn parameters(&self) -> c_int {
-        // SAFETY: as above.
-        unsafe { ffi::sqlite3_bind_parameter_count(self.handle) }
-    }
-
-    fn is_readonly(&self) -> bool {
-        // SAFETY: as above.
-        unsafe { ffi::sqlite3_stmt_readonly(self.handle) != 0 }
-    }
-
-    /// Goes to the next row, if there is one.
-    fn step(&self) -> Result<bool, c_int> {
-        // SAFETY: as above.
-        match unsafe { ffi::sqlite3_step(self.handle) } {
-            ffi::SQLITE_ROW => Ok(true),
-            ffi::SQLITE_DONE => Ok(false),
-            code => Err(code),
-        }
-    }
-}
-
-impl Drop for Statement<'_> {
-    fn drop(&mut self) {
-        // SAFETY: the handle is live and not used again. The code repeats the last step's and says nothing new.
-        unsafe { ffi::sqlite3_finalize(self.handle) };
-    }
-}
-
 /// Takes the digest of a result.
 struct DigestReader(Digester);
 
@@ -539,50 +512,5 @@ impl Reader for DigestReader {
     fn row(&mut self, row: &Row<'_>) -> ControlFlow<()> {
         self.0.row(row.cells());
         ControlFlow::Continue(())
-    }
-}
-
-/// Takes in the result of a query. Either method may break off; nothing more is computed then.
-pub trait Reader {
-    /// The query is valid, and its result has so many columns; no row is computed yet.
-    fn start(&mut self, columns: usize) -> ControlFlow<()>;
-    /// The next row.
-    fn row(&mut self, row: &Row<'_>) -> ControlFlow<()>;
-}
-
-/// The row that a statement stands on.
-pub struct Row<'a> {
-    statement: &'a Statement<'a>,
-    columns: usize,
-}
-
-impl Row<'_> {
-    /// The cells from left to right. They live until the next row.
-    pub fn cells(&self) -> impl Iterator<Item = Value<'_>> {
-        (0..).take(self.columns).map(|column| self.cell(column))
-    }
-
-    fn cell(&self, column: c_int) -> Value<'_> {
-        // SAFETY: the statement stands on a row and `column` is one of its columns. No other thread uses the value. Text
-        // and blob pointers are valid for their length until the next step, which borrows of `self` outlast no more than
-        // `self` itself; the length is asked for after the pointer, as SQLite wants it. Null, from an empty blob or a lack
-        // of memory, is no bytes.
-        unsafe {
-            let value = ffi::sqlite3_column_value(self.statement.handle, column);
-            let bytes = |data: *const u8| {
-                if data.is_null() {
-                    return &[][..];
-                }
-                let length = usize::try_from(ffi::sqlite3_value_bytes(value)).unwrap_or(0);
-                std::slice::from_raw_parts(data, length)
-            };
-            match ffi::sqlite3_value_type(value) {
-                ffi::SQLITE_INTEGER => Value::Integer(ffi::sqlite3_value_int64(value)),
-                ffi::SQLITE_FLOAT => Value::Real(ffi::sqlite3_value_double(value)),
-                ffi::SQLITE_TEXT => Value::Text(bytes(ffi::sqlite3_value_text(value))),
-                ffi::SQLITE_BLOB => Value::Blob(bytes(ffi::sqlite3_value_blob(value).cast())),
-                _ => Value::Null,
-            }
-        }
     }
 }

@@ -48,6 +48,72 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<DatabaseSchema> 
     Ok(schema)
 }
 
+/// A table with all that a model may be told of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableDescription {
+    /// Its name.
+    pub name: String,
+    /// Its columns in order.
+    pub columns: Vec<ColumnDescription>,
+    /// Its foreign keys in the order of their definition.
+    pub foreign_keys: Vec<ForeignKeyDescription>,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnDescription {
+    /// Its name.
+    pub name: String,
+    /// Its type as declared, perhaps empty.
+    pub declared: String,
+    /// Its position in the primary key from 1, or 0.
+    pub key: u32,
+}
+
+/// A foreign key as it is declared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForeignKeyDescription {
+    /// The columns of the table itself.
+    pub columns: Vec<String>,
+    /// The table that it refers to.
+    pub table: String,
+    /// The columns there; none where the key names none, and so means the primary key.
+    pub references: Vec<String>,
+}
+
+/// Describes the tables of a database, without those of SQLite itself.
+pub(super) fn describe(connection: &Connection) -> rusqlite::Result<Vec<TableDescription>> {
+    let mut names = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table'")?;
+    let names = names.query_map((), |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    let is_own = |name: &String| name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
+    names.into_iter().filter(|name| !is_own(name)).map(|name| describe_table(connection, name)).collect()
+}
+
+fn describe_table(connection: &Connection, name: String) -> rusqlite::Result<TableDescription> {
+    let mut info = connection.prepare("SELECT name, type, pk FROM pragma_table_info(?1)")?;
+    let column =
+        |row: &rusqlite::Row<'_>| Ok(ColumnDescription { name: row.get(0)?, declared: row.get(1)?, key: row.get(2)? });
+    let columns = info.query_map([&name], column)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    // SQLite numbers them from the last to the first.
+    let mut keys = connection
+        .prepare("SELECT id, \"from\", \"table\", \"to\" FROM pragma_foreign_key_list(?1) ORDER BY id DESC, seq")?;
+    let mut rows = keys.query([&name])?;
+    let mut foreign_keys: Vec<(u32, ForeignKeyDescription)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (id, from, table, to): (u32, String, String, Option<String>) =
+            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        if foreign_keys.last().is_none_or(|(last, _)| *last != id) {
+            foreign_keys.push((id, ForeignKeyDescription { table, ..ForeignKeyDescription::default() }));
+        }
+        if let Some((_, key)) = foreign_keys.last_mut() {
+            key.columns.push(from);
+            key.references.extend(to);
+        }
+    }
+    let foreign_keys = foreign_keys.into_iter().map(|(_, key)| key).collect();
+    Ok(TableDescription { name, columns, foreign_keys })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +134,30 @@ mod tests {
             schema.foreign_keys.iter().map(|[(a, b), (c, d)]| format!("{a}.{b}={c}.{d}")).collect();
         keys.sort();
         assert_eq!(keys, ["item.o=order.id", "item.p=Item.o"]);
+    }
+
+    #[test]
+    fn tables_are_described_as_declared() {
+        assert!(super::super::memory::install());
+        let connection = Connection::open_in_memory().unwrap();
+        let script = "CREATE TABLE a (x INTEGER, \"y z\" VARCHAR(20), w, PRIMARY KEY (w, x));
+            CREATE TABLE b (id INTEGER PRIMARY KEY AUTOINCREMENT, p REFERENCES c, q, r,
+                FOREIGN KEY (q, r) REFERENCES a (w, x));";
+        connection.execute_batch(script).unwrap();
+        let tables = describe(&connection).unwrap();
+        let column = |name: &str, declared: &str, key| ColumnDescription {
+            name: name.to_owned(),
+            declared: declared.to_owned(),
+            key,
+        };
+        let key = |columns: &[&str], table: &str, references: &[&str]| ForeignKeyDescription {
+            columns: columns.iter().map(|&name| name.to_owned()).collect(),
+            table: table.to_owned(),
+            references: references.iter().map(|&name| name.to_owned()).collect(),
+        };
+        assert_eq!(tables.iter().map(|table| table.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        let expected = [column("x", "INTEGER", 2), column("y z", "VARCHAR(20)", 0), column("w", "", 1)];
+        assert_eq!(tables[0].columns, expected);
+        assert_eq!(tables[1].foreign_keys, [key(&["p"], "c", &[]), key(&["q", "r"], "a", &["w", "x"])]);
     }
 }

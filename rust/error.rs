@@ -85,6 +85,12 @@ pub enum Error {
         /// What the operating system said.
         message: String,
     },
+    /// A panic while queries were checked: a defect of ours.
+    #[error("internal error while checking queries: {message}")]
+    Check {
+        /// What the panic said.
+        message: String,
+    },
     /// A panic inside the evaluator: a defect of ours, stopped at the boundary.
     #[error("internal error while scoring item {index} (database `{db_id}`): {message}")]
     Internal {
@@ -127,6 +133,7 @@ impl Error {
                 Some("call `qsql::exec::sandbox::initialize` before anything else opens a database".to_owned())
             }
             Self::Threads { .. } => Some("ask for fewer threads".to_owned()),
+            Self::Check { .. } => Some("please report the queries and their schemas".to_owned()),
             Self::Internal { .. } => Some("please report this item; the other items are not affected".to_owned()),
             Self::Interrupted => None,
         }

@@ -4,8 +4,10 @@
 //! of work is in `batch.rs`; here are the threads that do it, the databases they keep open, and what comes out.
 
 mod batch;
+mod check;
 mod compare;
 mod databases;
+mod denotations;
 mod exact;
 mod gold;
 mod golds;
@@ -26,6 +28,8 @@ use batch::Batch;
 use databases::Databases;
 use golds::Golds;
 
+pub use check::{Fault, FaultKind, check};
+pub use denotations::Denotation;
 pub use exact::ExactVerdict;
 pub use schema::{DatabaseSchemas, read_schema};
 

@@ -8,6 +8,8 @@ Importing this loads neither numpy nor any machine-learning package.
 """
 
 from qsql._core import (
+    Check,
+    Denotation,
     ExactMatch,
     QsqlError,
     Schema,
@@ -15,12 +17,15 @@ from qsql._core import (
     Verdict,
     __version__,
     canonicalize,
+    check,
     exact_match,
     hardness,
     score,
 )
 
 __all__ = [
+    "Check",
+    "Denotation",
     "ExactMatch",
     "QsqlError",
     "Schema",
@@ -28,6 +33,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "canonicalize",
+    "check",
     "exact_match",
     "hardness",
     "score",

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Literal, TypeAlias, final
+from typing import Literal, TypeAlias, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "Check",
+    "Denotation",
     "ExactMatch",
     "QsqlError",
     "Schema",
@@ -15,6 +17,9 @@ __all__ = [
     "Verdict",
     "__version__",
     "canonicalize",
+    "check",
+    "describe",
+    "describe_definitions",
     "exact_match",
     "hardness",
     "score",
@@ -27,6 +32,27 @@ __version__: str
 _Etype: TypeAlias = Literal["all", "exec", "match"]
 _Hardness: TypeAlias = Literal["easy", "medium", "hard", "extra"]
 _State: TypeAlias = Literal["scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing"]
+
+_Error: TypeAlias = Literal[
+    "syntax",
+    "no_such_table",
+    "no_such_column",
+    "ambiguous_column",
+    "no_such_function",
+    "other",
+    "forbidden",
+    "too_large",
+    "schema",
+]
+
+class _Table(TypedDict):
+    name: str
+    columns: list[tuple[str, str, int]]
+    """Name, type as declared, and position in the primary key from 1, or 0."""
+    foreign_keys: list[tuple[list[str], str, list[str]]]
+    """Columns, the table that they refer to, and the columns there, or none for its primary key."""
+    values: list[list[int | float | str | bytes]]
+    """Example values of each column, if asked for."""
 
 class QsqlError(Exception):
     """Something that stops a run: a missing database, a file that cannot be read, a wrong setting.
@@ -84,6 +110,40 @@ class Verdict:
     @property
     def gold_rejected(self) -> str | None:
         """Why Spider's grammar rejects the gold, which makes `exact` None."""
+
+@final
+class Denotation:
+    """What came of one query on one database."""
+
+    @property
+    def state(self) -> Literal["ran", "sql_error", "timeout", "too_large", "forbidden", "database_error"]:
+        """Whether it ran to its end, or why not."""
+    @property
+    def columns(self) -> int | None:
+        """How many columns the result has; None if there is no result."""
+    @property
+    def rows(self) -> int | None:
+        """How many rows the result has; None if there is no result."""
+    @property
+    def digest(self) -> bytes | None:
+        """48 bytes that are equal where two results have the same rows, in any order; None if there is no result."""
+    @property
+    def detail(self) -> str | None:
+        """What happened if there is no result, for people to read."""
+
+@final
+class Check:
+    """Whether a query compiles against a schema, and what is wrong if not."""
+
+    @property
+    def error(self) -> _Error | None:
+        """The kind of mistake: None if it compiles, "schema" if the schema itself does not."""
+    @property
+    def name(self) -> str | None:
+        """The name that does not exist or is ambiguous, as the query writes it."""
+    @property
+    def detail(self) -> str | None:
+        """What SQLite says; None without an error."""
 
 @final
 class Scorer:
@@ -166,6 +226,27 @@ class Scorer:
             QsqlError: If a database is missing there or in `tables`, or the three lists differ in length.
             KeyboardInterrupt: Soon after Ctrl-C.
         """
+    def denotations(
+        self,
+        queries: Sequence[str],
+        db_ids: Sequence[str],
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> list[Denotation]:
+        """Run each query on the main file of its database, as it is written; nothing is compared.
+
+        Args:
+            queries: The queries.
+            db_ids: The database of each.
+            progress: Called as by `score`, with queries.
+
+        Returns:
+            One denotation for each query, in the same order.
+
+        Raises:
+            QsqlError: If a database is missing or the lists differ in length.
+            KeyboardInterrupt: Soon after Ctrl-C.
+        """
     def execution(
         self, golds: Sequence[str], predictions: Sequence[str | None], db_ids: Sequence[str]
     ) -> NDArray[np.bool_]:
@@ -238,6 +319,42 @@ def canonicalize(sql: str, schema: Schema | dict[str, list[str]] | None = None) 
 
     Raises:
         QsqlError: If the text is no query, or holds something that has no canonical form.
+    """
+
+def check(
+    schemas: Sequence[str], queries: Sequence[str], *, progress: Callable[[int, int], object] | None = None
+) -> list[Check]:
+    """Compile each query against the schema beside it, without running anything, on all cores.
+
+    Args:
+        schemas: Texts of CREATE TABLE statements, one for each query. Those with the same text are defined once.
+        queries: The queries.
+        progress: Called about ten times a second with how many queries are checked, and of how many.
+
+    Returns:
+        One check for each query, in the same order.
+
+    Raises:
+        QsqlError: If the lists differ in length.
+        KeyboardInterrupt: Soon after Ctrl-C.
+    """
+
+def describe(database: str | PathLike[str], *, values: int = 0) -> list[_Table]:
+    """Describe the tables of a `.sqlite` file in the order of their definition.
+
+    Args:
+        database: The file.
+        values: How many example values to give for each column: the first distinct ones that are not NULL.
+
+    Raises:
+        QsqlError: If the file cannot be read.
+    """
+
+def describe_definitions(definitions: str) -> list[_Table]:
+    """Describe the tables that a text of CREATE TABLE statements defines, as `describe` does.
+
+    Raises:
+        QsqlError: If it does not compile, or does more than to define tables.
     """
 
 def exact_match(gold: str, prediction: str, schema: Schema | dict[str, list[str]]) -> ExactMatch:

@@ -5,6 +5,8 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "arguments from Python arrive by value")]
 
+mod check;
+mod describe;
 mod scorer;
 mod spider;
 
@@ -98,7 +100,11 @@ mod _core {
     #[pymodule_export]
     use super::QsqlError;
     #[pymodule_export]
-    use super::scorer::{Scorer, Verdict, score_one, sqlite_compile_options, sqlite_version};
+    use super::check::{Check, check};
+    #[pymodule_export]
+    use super::describe::{describe, describe_definitions};
+    #[pymodule_export]
+    use super::scorer::{Denotation, Scorer, Verdict, score_one, sqlite_compile_options, sqlite_version};
     #[pymodule_export]
     use super::spider::{ExactMatch, Schema, canonicalize, exact_match, hardness};
 

@@ -15,7 +15,7 @@ use super::{QsqlError, guarded, interruptible};
 use crate::error::Error;
 use crate::exec::sandbox::{self, Limits};
 use crate::exec::suite::Suite;
-use crate::score::{self, DatabaseSchemas, Job, Metrics, Prediction, Progress, Protocol, read_schema};
+use crate::score::{self, DatabaseSchemas, Job, Metrics, Prediction, Progress, Protocol, State, read_schema};
 use crate::spider::Tables;
 
 /// What came of one prediction.
@@ -114,6 +114,55 @@ impl Verdict {
             text.push_str(&format!(", detail={detail:?}"));
         }
         text + ")"
+    }
+}
+
+/// What came of one query on one database.
+///
+/// state: "ran", or why there is no result: "sql_error", "timeout", "too_large", "forbidden", "database_error".
+/// columns, rows: size of the result; None where there is none.
+/// digest: bytes that are equal for results with the same rows, in any order of the rows; None where there is none.
+/// detail: what happened where there is none; else None.
+#[expect(clippy::doc_markdown, reason = "Python's docstring")]
+#[pyclass(frozen, module = "qsql")]
+pub(super) struct Denotation(score::Denotation);
+
+#[pymethods]
+impl Denotation {
+    #[getter]
+    fn state(&self) -> &'static str {
+        match self.0.state {
+            State::Scored => "ran",
+            State::GoldError => "database_error",
+            state => state.name(),
+        }
+    }
+
+    #[getter]
+    fn columns(&self) -> Option<usize> {
+        self.0.digest.map(|digest| digest.columns)
+    }
+
+    #[getter]
+    fn rows(&self) -> Option<u64> {
+        self.0.digest.map(|digest| digest.rows)
+    }
+
+    #[getter]
+    fn digest<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.0.digest.map(|digest| PyBytes::new(py, &digest.to_bytes()))
+    }
+
+    #[getter]
+    fn detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
+    fn __repr__(&self) -> String {
+        match (&self.0.digest, &self.0.detail) {
+            (Some(digest), _) => format!("Denotation(state='ran', columns={}, rows={})", digest.columns, digest.rows),
+            (None, detail) => format!("Denotation(state='{}', detail={detail:?})", self.state()),
+        }
     }
 }
 
@@ -306,6 +355,37 @@ impl Scorer {
             bytes.push(u8::from(execution));
         }
         py.import("numpy")?.call_method1("frombuffer", (PyBytes::new(py, &bytes), "bool"))
+    }
+
+    /// Run each query on the main file of its database, as it is written; nothing is compared.
+    ///
+    /// Returns one `Denotation` for each query, in the same order. `progress` is called as by `score`. Raises `QsqlError` if
+    /// a database is missing or the lists differ in length.
+    #[pyo3(signature = (queries, db_ids, *, progress = None))]
+    fn denotations(
+        &self,
+        py: Python<'_>,
+        queries: Vec<Bound<'_, PyString>>,
+        db_ids: Vec<PyBackedStr>,
+        progress: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<Denotation>> {
+        let (number, names) = (queries.len(), db_ids.len());
+        if number != names {
+            let lengths = format!("{number} queries and {names} database names: the lists differ in length");
+            return Err(QsqlError::new_err(format!("{lengths}\nhint: give one database name for each query")));
+        }
+        let targets = guarded("denotations", || {
+            Ok(db_ids.iter().map(|db_id| self.target(db_id)).collect::<Result<Vec<_>, Error>>()?)
+        })?;
+        let queries: Vec<_> = queries.iter().map(|query| query.to_string_lossy()).collect();
+        let counters = Progress::default();
+        let denotations = interruptible(py, &counters, progress.as_ref(), |cancel| {
+            let files = targets.iter().map(|target| target.suite.files()[0].as_path());
+            let queries: Vec<_> = queries.iter().map(AsRef::as_ref).zip(files).collect();
+            self.inner.denotations(&queries, cancel, &counters)
+        })?;
+        self.executions.fetch_add(counters.executions.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(denotations.into_iter().map(Denotation).collect())
     }
 }
 

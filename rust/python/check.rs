@@ -1,0 +1,75 @@
+//! `Check` and `check`.
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::{QsqlError, interruptible};
+use crate::score::{self, Progress};
+
+/// Whether a query compiles against a schema, and what is wrong if not.
+///
+/// error: None, or the kind of mistake: "syntax", "no_such_table", "no_such_column", "ambiguous_column", "no_such_function",
+///     "other", "forbidden", "too_large", or "schema" where the schema itself does not compile.
+/// name: the name that does not exist or is ambiguous, as the query writes it; else None.
+/// detail: what SQLite says; None without an error.
+#[expect(clippy::doc_markdown, reason = "Python's docstring")]
+#[pyclass(frozen, module = "qsql")]
+pub(super) struct Check(Option<score::Fault>);
+
+#[pymethods]
+impl Check {
+    #[getter]
+    fn error(&self) -> Option<&'static str> {
+        self.0.as_ref().map(|fault| fault.kind.name())
+    }
+
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        self.0.as_ref()?.name.as_deref()
+    }
+
+    #[getter]
+    fn detail(&self) -> Option<&str> {
+        self.0.as_ref().map(|fault| fault.detail.as_str())
+    }
+
+    fn __repr__(&self) -> String {
+        match &self.0 {
+            None => "Check(error=None)".to_owned(),
+            Some(fault) => format!("Check(error='{}', detail={:?})", fault.kind.name(), fault.detail),
+        }
+    }
+}
+
+/// Compile each query against the schema beside it, without running anything, on all cores.
+///
+/// A schema is a text of CREATE TABLE statements; schemas with the same text are defined once. Returns one `Check` for each
+/// query, in the same order. `progress` is called about ten times a second with how many queries are checked, and of how
+/// many. Raises `QsqlError` if the lists differ in length.
+#[pyfunction]
+#[pyo3(signature = (schemas, queries, *, progress = None))]
+pub(super) fn check(
+    py: Python<'_>,
+    schemas: Vec<Bound<'_, PyString>>,
+    queries: Vec<Bound<'_, PyString>>,
+    progress: Option<Bound<'_, PyAny>>,
+) -> PyResult<Vec<Check>> {
+    if schemas.len() != queries.len() {
+        let message = format!(
+            "{} schemas and {} queries: the lists differ in length\nhint: give one schema for each query",
+            schemas.len(),
+            queries.len()
+        );
+        return Err(QsqlError::new_err(message));
+    }
+    // Text with lone surrogates cannot be borrowed; SQLite has no more use for it than Python.
+    let [schemas, queries] =
+        [&schemas, &queries].map(|column| column.iter().map(|text| text.to_string_lossy()).collect::<Vec<_>>());
+    let counters = Progress::default();
+    let faults = interruptible(py, &counters, progress.as_ref(), |cancel| {
+        let [schemas, queries] =
+            [&schemas, &queries].map(|column| column.iter().map(AsRef::as_ref).collect::<Vec<&str>>());
+        score::check(&schemas, &queries, cancel, &counters)
+    })?;
+    Ok(faults.into_iter().map(Check).collect())
+}

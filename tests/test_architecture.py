@@ -17,7 +17,7 @@ LAYERS = [
     {"cli"},
     {"evaluate", "official", "report", "demo"},
     {"results"},
-    {"data", "prompt"},
+    {"data", "prompt", "schema_text"},
     {"__init__"},
     {"_core"},
 ]

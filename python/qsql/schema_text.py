@@ -1,0 +1,190 @@
+"""Schemas as text: `CREATE TABLE` statements, one line for each table, as prompts show them.
+
+Tables come from a database file or from Spider's `tables.json`. Knows nothing of prompts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qsql._core import QsqlError, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+# Words that SQLite does not take for a name without quotes. Those that it does, such as `key`, need none.
+_RESERVED = frozenset(
+    (
+        "add all alter and as autoincrement between case check collate commit constraint create default deferrable "
+        "delete distinct drop else escape except exists foreign from group having if in index insert intersect into is "
+        "isnull join limit not nothing notnull null on or order primary references returning select set table then to "
+        "transaction union unique update using values when where"
+    ).split()
+)
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Types of Spider's `tables.json` in SQLite's words; "others" says nothing.
+_TYPES = {"text": "TEXT", "number": "NUMERIC", "time": "DATETIME", "boolean": "BOOLEAN", "others": ""}
+_LONGEST_VALUE = 50
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as a prompt tells it."""
+
+    name: str
+    columns: list[tuple[str, str]]
+    """Names and types; a type may be empty."""
+    primary_key: list[str] = field(default_factory=list)
+    foreign_keys: list[tuple[list[str], str, list[str]]] = field(default_factory=list)
+    """Columns, the table that they refer to, and the columns there, or none for its primary key."""
+    values: list[list[Any]] = field(default_factory=list)
+    """Example values of each column, if there are any."""
+
+
+@dataclass(frozen=True)
+class SchemaStyle:
+    """What the text of a schema tells besides names and types."""
+
+    keys: bool = False
+    """Primary and foreign keys."""
+    values: int = 0
+    """Example values of each column, in a comment behind its table; only databases have them."""
+
+
+def schema_text(tables: Sequence[Table], style: SchemaStyle = SchemaStyle()) -> str:
+    """Write tables as `CREATE TABLE` statements, one a line."""
+    return "\n".join(_table_text(table, style) for table in tables)
+
+
+def _table_text(table: Table, style: SchemaStyle) -> str:
+    parts = [f"{_name(column)} {kind}".rstrip() for column, kind in table.columns]
+    if style.keys:
+        if table.primary_key:
+            parts.append(f"PRIMARY KEY ({_names(table.primary_key)})")
+        for columns, target, references in table.foreign_keys:
+            behind = f" ({_names(references)})" if references else ""
+            parts.append(f"FOREIGN KEY ({_names(columns)}) REFERENCES {_name(target)}{behind}")
+    text = f"CREATE TABLE {_name(table.name)} ({', '.join(parts)});"
+    if style.values and any(table.values):
+        examples = (
+            f"{_name(column)}: {', '.join(shown)}"
+            for (column, _), values in zip(table.columns, table.values, strict=True)
+            if (shown := [_value(value) for value in values[: style.values] if not isinstance(value, bytes)])
+        )
+        # Text in a value must not end the comment.
+        text += f" /* {'; '.join(examples).replace('*/', '* /')} */"
+    return text
+
+
+def _name(name: str) -> str:
+    if _PLAIN.fullmatch(name) and name.casefold() not in _RESERVED:
+        return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(_name(name) for name in names)
+
+
+def _value(value: float | str) -> str:
+    if not isinstance(value, str):
+        return str(value)
+    text = " ".join(value.split())
+    text = text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE].rstrip() + "..."
+    return "'" + text.replace("'", "''") + "'"
+
+
+def tables_of_database(path: Path, values: int = 0) -> list[Table]:
+    """Read the tables of a `.sqlite` file, with so many example values of each column.
+
+    Raises:
+        QsqlError: If it cannot be read or has no tables.
+    """
+    described = describe(path, values=values)
+    if not described:
+        raise QsqlError(f"`{path}` has no tables\nhint: check that it is the database that was meant")
+    return [
+        Table(
+            table["name"],
+            [(name, kind) for name, kind, _ in table["columns"]],
+            [name for name, _, key in sorted(table["columns"], key=lambda column: column[2]) if key],
+            table["foreign_keys"],
+            table["values"],
+        )
+        for table in described
+    ]
+
+
+def read_spider_tables(path: Path) -> dict[str, list[Table]]:
+    """Read the schemas of all databases in Spider's or BIRD's `tables.json`, by `db_id`.
+
+    Raises:
+        QsqlError: If the file cannot be read or an entry is not what it should be.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: check the path") from None
+    except ValueError as error:
+        raise QsqlError(f"`{path}` is not JSON: {error}\nhint: give Spider's `tables.json`") from None
+    if not isinstance(entries, list):
+        raise QsqlError(f"`{path}` is not a list of databases\nhint: give Spider's `tables.json`")
+    return dict(_tables_of_entry(path, number, entry) for number, entry in enumerate(entries, 1))
+
+
+def _tables_of_entry(path: Path, number: int, entry: Mapping[str, Any]) -> tuple[str, list[Table]]:
+    try:
+        return str(entry["db_id"]), _read_entry(entry)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise QsqlError(
+            f"`{path}` entry {number}: {type(error).__name__}: {error}\n"
+            "hint: an entry has db_id, table_names_original, column_names_original, column_types, primary_keys, "
+            "foreign_keys"
+        ) from None
+
+
+def _read_entry(entry: Mapping[str, Any]) -> list[Table]:
+    names, columns = entry["table_names_original"], entry["column_names_original"]
+    kinds = entry["column_types"]
+    # A primary key of several columns is a list of its own in BIRD's file.
+    primary = [key if isinstance(key, list) else [key] for key in entry.get("primary_keys", [])]
+    tables = []
+    for at, name in enumerate(names):
+        # SQLite makes its own tables itself, and refuses to have them defined.
+        if str(name).casefold().startswith("sqlite_"):
+            continue
+        own = [
+            (str(column), _TYPES.get(kind, str(kind).upper()))
+            for (owner, column), kind in zip(columns, kinds, strict=True)
+            if owner == at
+        ]
+        keys = [[str(columns[column][1]) for column in key] for key in primary if columns[key[0]][0] == at]
+        foreign = [
+            ([str(columns[column][1])], str(names[columns[target][0]]), [str(columns[target][1])])
+            for column, target in entry.get("foreign_keys", [])
+            if columns[column][0] == at
+        ]
+        tables.append(Table(str(name), own, [column for key in keys for column in key], foreign))
+    return tables
+
+
+def read_schemas(path: Path, style: SchemaStyle = SchemaStyle()) -> dict[str, str]:
+    """Read the schema texts of all databases, by `db_id`.
+
+    Args:
+        path: Spider's `tables.json`, or a folder of `<db_id>/<db_id>.sqlite`.
+        style: What the texts tell.
+
+    Raises:
+        QsqlError: If something cannot be read, or there is no database.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.glob("*/*.sqlite") if file.stem == file.parent.name)
+        if not files:
+            raise QsqlError(f"no databases in `{path}`\nhint: it holds `<db_id>/<db_id>.sqlite`")
+        return {file.stem: schema_text(tables_of_database(file, style.values), style) for file in files}
+    return {db_id: schema_text(tables, style) for db_id, tables in read_spider_tables(path).items()}

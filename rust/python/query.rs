@@ -19,6 +19,7 @@ use crate::score::{self, Progress};
 /// rows: the first rows, as tuples of what Python's `sqlite3` returns.
 /// truncated: whether there are more rows.
 /// detail: what happened where there is no result; else None.
+#[expect(clippy::doc_markdown, reason = "Python's docstring")]
 #[pyclass(frozen, module = "qsql")]
 pub(super) struct QueryResult(score::QueryResult);
 
@@ -66,7 +67,7 @@ impl QueryResult {
 /// Nothing is written, whatever the query says; no more than `max_rows` rows are computed. What the query does wrong is the
 /// state of the result. Raises `QsqlError` if there is no database, `KeyboardInterrupt` soon after Ctrl-C.
 #[pyfunction]
-#[pyo3(signature = (database, sql, *, max_rows = 1000, timeout = 30.0, max_steps = 1_000_000_000, max_memory = 128 << 20))]
+#[pyo3(signature = (database, sql, *, max_rows = 1000, timeout = 30.0, max_steps = 1_000_000_000, max_memory = 134_217_728))]
 pub(super) fn query(
     py: Python<'_>,
     database: PathBuf,

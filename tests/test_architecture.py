@@ -17,7 +17,7 @@ LAYERS = [
     {"cli"},
     {"evaluate", "official", "report", "demo"},
     {"results"},
-    {"data", "prompt", "schema_text"},
+    {"data", "prompt", "schema_text", "config"},
     {"__init__"},
     {"_core"},
 ]

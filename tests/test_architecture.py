@@ -15,9 +15,9 @@ PACKAGE = ROOT / "python" / "qsql"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"evaluate", "official", "report", "demo"},
-    {"results"},
-    {"data", "prompt", "schema_text", "config"},
+    {"evaluate", "generate", "official", "report", "demo"},
+    {"engines", "results"},
+    {"config", "data", "prompt", "schema_text"},
     {"__init__"},
     {"_core"},
 ]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 
 def count(number: int, noun: str) -> str:
@@ -22,8 +22,20 @@ def note(message: str) -> None:
     typer.echo(message, err=True)
 
 
+def printable(text: str) -> str:
+    """Text of models and databases: what would move the cursor or change colours is shown, not sent."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
+
+
+class Update(Protocol):
+    """Moves a bar."""
+
+    def __call__(self, done: int, total: int, rate: str | None = None, label: str | None = None, /) -> object:
+        """Show that `done` of `total` is done, how fast if not by `done`, and what is going on if that has changed."""
+
+
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int], object] | None]:
+def progress_bar(label: str) -> Iterator[Update | None]:
     """Show a bar on stderr while something runs, if that is a terminal."""
     if not sys.stderr.isatty():
         yield None
@@ -32,7 +44,7 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], object] | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn(label),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -41,8 +53,11 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], object] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None, rate="")
 
-        def update(done: int, total: int) -> None:
+        def update(done: int, total: int, rate: str | None = None, label: str | None = None, /) -> None:
+            if label is not None and label != bar.tasks[0].description:
+                bar.reset(task, description=label)
             speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f}/s" if speed else "")
+            rate = rate if rate is not None else f"{speed:,.0f}/s" if speed else ""
+            bar.update(task, completed=done, total=total, rate=rate)
 
         yield update

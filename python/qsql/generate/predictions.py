@@ -1,0 +1,127 @@
+"""The files of a generation: lines appended batch by batch, taken up again, and put in order at the end.
+
+`predictions.jsonl` has a line for each finished question from the first batch on. Repairs gather in `repairs.jsonl`
+beside it until the last one is there, so that `predictions.jsonl` has one line for each question at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING, Any, TextIO
+
+from qsql._core import QsqlError
+from qsql.results import PREDICTIONS, RUN, read_json, unwritable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+REPAIRS = "repairs.jsonl"
+Line = dict[str, Any]
+
+
+def finished_lines(directory: Path, fingerprint: str) -> tuple[dict[str, Line], dict[str, Line]]:
+    """The predictions and the repairs that a run of the same questions and settings has left, by id.
+
+    Raises:
+        QsqlError: If the directory holds predictions of another run, which are not to be lost.
+    """
+    predictions, run = directory / PREDICTIONS, directory / RUN
+    if not predictions.exists():
+        return {}, {}
+    record = read_json(run).get("generation", {}) if run.is_file() else {}
+    if record.get("fingerprint") != fingerprint:
+        raise QsqlError(
+            f"`{predictions}` holds predictions of other questions, another model or other settings\n"
+            "hint: choose another `--out`, or remove that folder"
+        )
+    return _whole_lines(predictions), _whole_lines(directory / REPAIRS)
+
+
+def _whole_lines(path: Path) -> dict[str, Line]:
+    """Lines by id. A line that a kill has cut short is left out, and its question is answered again."""
+    lines: dict[str, Line] = {}
+    if not path.exists():
+        return lines
+    for text in path.read_bytes().splitlines(keepends=True):
+        try:
+            line = json.loads(text) if text.endswith(b"\n") else None
+        except ValueError:
+            line = None
+        if isinstance(line, dict) and isinstance(line.get("id"), str):
+            lines[line["id"]] = line
+    return lines
+
+
+class LineFile:
+    """Appends JSON lines that outlive the process once `append` returns.
+
+    Args:
+        path: The file. It starts with `finished`, whole, whatever it held.
+        finished: Lines that are there already.
+
+    Raises:
+        QsqlError: If it cannot be written.
+    """
+
+    def __init__(self, path: Path, finished: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._path = path
+        rewrite(path, finished)
+        try:
+            self._file: TextIO = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise unwritable(path, error) from None
+
+    def __enter__(self) -> LineFile:  # noqa: PYI034 - `Self` came with Python 3.11
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Closing tries once more to write what could not be written, which has been reported.
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Write lines.
+
+        Raises:
+            QsqlError: If that fails, for instance on a full disk. What was written before stays.
+        """
+        try:
+            self._file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise unwritable(self._path, error) from None
+
+
+def rewrite(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Replace a file by these lines, whole or not at all.
+
+    Raises:
+        QsqlError: If that fails.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from None
+
+
+def finish(directory: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Put all predictions in their order, repairs in their places: the run is complete.
+
+    Raises:
+        QsqlError: If that fails.
+    """
+    rewrite(directory / PREDICTIONS, lines)
+    (directory / REPAIRS).unlink(missing_ok=True)

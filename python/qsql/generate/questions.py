@@ -1,0 +1,167 @@
+"""Questions to answer, read from whatever holds them: a benchmark, a prepared data set, or JSON lines.
+
+Each comes with its prompt and the schema that its query is checked against. Every problem with a file is a `QsqlError`
+that names the file and the entry, before any model is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qsql._core import QsqlError
+from qsql.prompt import build_prompt
+from qsql.results import read_json
+from qsql.schema_text import read_schemas, schema_text, tables_of_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+DATASET_INFO = "dataset_info.json"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question on a database."""
+
+    id: str
+    db_id: str
+    question: str
+    prompt: str
+    schema: str
+    """`CREATE TABLE` statements."""
+    gold: str | None = None
+
+    def prompt_hash(self) -> str:
+        """SHA-256 of the prompt."""
+        return hashlib.sha256(self.prompt.encode()).hexdigest()
+
+
+def read_questions(
+    data: Path, tables: Path | None = None, database_dir: Path | None = None, split: str = "validation"
+) -> list[Question]:
+    """Read questions.
+
+    Args:
+        data: Spider's or BIRD's JSON; a prepared data set, its folder or one of its JSON files; or JSON lines with
+            `question` and either `schema` (the text), `db` (a database file, relative to `data`) or `db_id`.
+        tables: Spider's `tables.json`, for the schemas of questions that have only a `db_id`.
+        database_dir: Folder of `<db_id>/<db_id>.sqlite`, for the same without `tables`.
+        split: Entry of a data set folder to read.
+
+    Raises:
+        QsqlError: If something cannot be read, an entry lacks something, or there are no questions.
+    """
+    path = _split_file(data, split) if data.is_dir() else data
+    entries = _entries(path)
+    schemas: dict[str, str] | None = None
+
+    def schema_of(db_id: str) -> str | None:
+        nonlocal schemas
+        if schemas is None:
+            source = tables or database_dir
+            if source is None:
+                raise QsqlError(
+                    f"the questions of `{path}` name databases, but there is nothing to read their schemas from\n"
+                    "hint: give `--tables tables.json` or `--db` with the folder of the databases"
+                )
+            schemas = read_schemas(source)
+        return schemas.get(db_id)
+
+    questions: list[Question] = []
+    places: dict[str, str] = {}
+    for number, (place, entry) in enumerate(entries):
+        question = _question(path, place, number, entry, schema_of)
+        if question.id in places:
+            raise QsqlError(
+                f"`{path}`: the id `{question.id}` is that of {places[question.id]} and of {place}\n"
+                "hint: make ids unique, or leave them out"
+            )
+        places[question.id] = place
+        questions.append(question)
+    if not questions:
+        raise QsqlError(f"no questions in `{path}`\nhint: check the path")
+    return questions
+
+
+def _split_file(folder: Path, split: str) -> Path:
+    info_path = folder / DATASET_INFO
+    if not info_path.is_file():
+        raise QsqlError(
+            f"`{folder}` is no prepared data set: it has no `{DATASET_INFO}`\n"
+            "hint: give a folder that `qsql data prepare` wrote, or a file of questions"
+        )
+    info = read_json(info_path)
+    names = [name for name, entry in info.items() if isinstance(entry, dict)] if isinstance(info, dict) else []
+    if split not in names:
+        raise QsqlError(f"`{info_path}` has no `{split}`\nhint: it has {', '.join(names) or 'nothing'}; see `--split`")
+    file = folder / str(info[split].get("file_name", f"{split}.json"))
+    if not file.is_file():
+        raise QsqlError(f"`{info_path}` names `{file.name}`, which is not there\nhint: prepare the data set again")
+    return file
+
+
+def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The entries of a file, each with what to call it in messages."""
+    if path.suffix == ".jsonl":
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise QsqlError(f"cannot read `{path}`: {error}\nhint: check the path") from None
+        found: list[tuple[str, Any]] = []
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    found.append((f"line {number}", json.loads(line)))
+                except ValueError as error:
+                    raise QsqlError(f"`{path}` line {number} is not JSON: {error}\nhint: one object a line") from None
+    else:
+        document = read_json(path)
+        if not isinstance(document, list):
+            raise QsqlError(f"`{path}` is not a list\nhint: questions are a JSON list of objects, or JSON lines")
+        found = [(f"entry {number}", entry) for number, entry in enumerate(document, 1)]
+    for place, entry in found:
+        if not isinstance(entry, dict):
+            raise QsqlError(f'`{path}` {place} is not an object\nhint: it looks like {{"question": ..., "db_id": ...}}')
+    return found
+
+
+def _question(
+    path: Path, place: str, number: int, entry: Mapping[str, Any], schema_of: Callable[[str], str | None]
+) -> Question:
+    def text(key: str) -> str | None:
+        value = entry.get(key)
+        if value is not None and not isinstance(value, str):
+            raise QsqlError(f"`{path}` {place}: `{key}` is no text\nhint: put it in quotes")
+        return value
+
+    question, db_id = text("question"), text("db_id")
+    identity = str(entry.get("id", number))
+    if (prompt := text("instruction")) is not None:
+        schema = text("schema")
+        if schema is None:
+            raise QsqlError(
+                f"`{path}` {place} has an `instruction` but no `schema`, which queries are checked against\n"
+                "hint: prepare the data set with `qsql data prepare`"
+            )
+        # The very prompt that the model was trained on, with what LLaMA-Factory puts behind it.
+        behind = text("input")
+        prompt = f"{prompt}\n{behind}" if behind else prompt
+        return Question(identity, db_id or "", question or prompt, prompt, schema, text("output"))
+    if question is None:
+        raise QsqlError(f"`{path}` {place} has no `question`\nhint: an entry is a question on a database")
+    schema, database = text("schema"), text("db")
+    if schema is None and database is not None:
+        file = path.parent / database
+        schema, db_id = schema_text(tables_of_database(file)), db_id or file.stem
+    if schema is None and db_id is not None:
+        schema = schema_of(db_id)
+        if schema is None:
+            raise QsqlError(f"`{path}` {place}: there is no database `{db_id}`\nhint: check `--tables` or `--db`")
+    if schema is None:
+        raise QsqlError(f"`{path}` {place} has no database\nhint: it needs `db_id`, `schema` or `db`")
+    gold = text("query") if text("query") is not None else text("sql")
+    return Question(identity, db_id or "", question, build_prompt(schema, question), schema, gold)

@@ -15,9 +15,9 @@ PACKAGE = ROOT / "python" / "qsql"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"evaluate", "official", "report", "demo"},
+    {"prepare", "evaluate", "official", "report", "demo"},
     {"results"},
-    {"data", "prompt", "schema_text"},
+    {"data", "prompt", "schema_text", "config"},
     {"__init__"},
     {"_core"},
 ]
@@ -68,7 +68,7 @@ def test_each_library_has_one_gate(library):
 def test_importing_qsql_loads_nothing_heavy():
     code = "import sys, qsql; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"numpy", "rich", "typer", "torch", "transformers", "yaml"} & set(loaded)
+    assert not {"datasets", "numpy", "pyarrow", "rich", "typer", "torch", "transformers", "yaml"} & set(loaded)
 
 
 def test_files_stay_readable():

@@ -28,7 +28,8 @@ try:
 except ModuleNotFoundError:
     import tomli as tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
-print(*(r.replace(" ", "") for r in project["dependencies"] + project["optional-dependencies"]["dev"]))
+extras = project["optional-dependencies"]
+print(*(r.replace(" ", "") for r in project["dependencies"] + extras["data"] + extras["dev"]))
 endef
 export REQUIREMENTS
 

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "python" / "qsql"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"evaluate", "generate", "official", "report", "demo"},
+    {"prepare", "generate", "evaluate", "official", "report", "demo"},
     {"engines", "results"},
     {"config", "data", "prompt", "schema_text"},
     {"__init__"},
@@ -68,7 +68,7 @@ def test_each_library_has_one_gate(library):
 def test_importing_qsql_loads_nothing_heavy():
     code = "import sys, qsql; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"numpy", "rich", "typer", "torch", "transformers", "yaml"} & set(loaded)
+    assert not {"datasets", "numpy", "pyarrow", "rich", "typer", "torch", "transformers", "yaml"} & set(loaded)
 
 
 def test_files_stay_readable():

@@ -68,7 +68,6 @@ def load_config(path: Path, overrides: Sequence[str], known: Mapping[str, Key], 
 
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    node: yaml.Node | None
     for key, node, line in _entries(path):
         place = f"`{path}` line {line}"
         if key in values:
@@ -82,10 +81,10 @@ def load_config(path: Path, overrides: Sequence[str], known: Mapping[str, Key], 
         place = f"override `{override}`"
         _require_known(key, place, known, what)
         try:
-            node = yaml.compose(text, Loader=_loader())
+            composed = yaml.compose(text, Loader=_loader())
         except yaml.YAMLError as error:
             raise QsqlError(f"{place} is not YAML: {_problem(error)}\nhint: put the value in quotes") from None
-        values[key], origins[key] = _value(key, node, known[key], place), place
+        values[key], origins[key] = _value(key, composed, known[key], place), place
     return Config(values, origins)
 
 

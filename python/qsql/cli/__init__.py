@@ -11,12 +11,12 @@ from typing import Annotated
 import typer
 
 from qsql._core import QsqlError, __version__
-from qsql.cli import evaluation, generation
+from qsql.cli import data, evaluation, generation
 from qsql.cli.terminal import note
 
 app = typer.Typer(
     name="qsql",
-    help="Text-to-SQL evaluation: Spider's exact match and test-suite execution accuracy.",
+    help="Text-to-SQL: prepare data, score by exact match and test-suite execution accuracy.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -27,6 +27,7 @@ app.command("eval")(evaluation.evaluate_command)
 app.command("generate")(generation.generate_command)
 app.command("ask")(generation.ask_command)
 app.command("demo")(evaluation.demo_command)
+app.add_typer(data.app, name="data")
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001

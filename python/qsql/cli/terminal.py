@@ -61,3 +61,22 @@ def progress_bar(label: str) -> Iterator[Update | None]:
             bar.update(task, completed=done, total=total, rate=rate)
 
         yield update
+
+
+@contextmanager
+def stage_bar() -> Iterator[Callable[[str, int, int], object] | None]:
+    """Show on stderr which of several things is being done, and how much of it is, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def update(stage: str, done: int, total: int) -> None:
+            bar.update(task, description=stage, completed=done, total=total or None)
+
+        yield update

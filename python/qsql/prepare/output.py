@@ -1,0 +1,193 @@
+"""The folder of a prepared data set: what is in it, how it is written, and how it is read again.
+
+`report.json` is written last and names every other file with its hash: a folder without it is not complete.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from qsql._core import QsqlError, __version__
+from qsql.prepare.card import data_card
+from qsql.prepare.clean import answer
+from qsql.prompt import INSTRUCTION, build_prompt
+from qsql.results import read_json, sha256, unwritable, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from qsql.prepare.rows import Dropped, Row
+    from qsql.prepare.settings import Settings
+
+TRAIN, VALIDATION, DROPPED = "train.json", "validation.json", "dropped.jsonl"
+DATASET_INFO, CARD, REPORT = "dataset_info.json", "data_card.md", "report.json"
+EXAMPLES = 3
+"""Dropped examples of each stage in the report."""
+_ALPACA = {"prompt": "instruction", "query": "input", "response": "output"}
+
+
+def write_data_set(
+    out: Path,
+    settings: Settings,
+    train: Sequence[Row],
+    validation: Sequence[Row],
+    dropped: Sequence[Dropped],
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write a data set into a folder of its own, which takes the place of `out` when it is complete.
+
+    Returns:
+        The report.
+
+    Raises:
+        QsqlError: If `out` holds something else, or cannot be written. It is then as it was before.
+    """
+    _require_replaceable(out)
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _write_list(partial / TRAIN, map(example, train))
+        _write_list(partial / VALIDATION, map(example, validation))
+        with (partial / DROPPED).open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(json.dumps(_dropped(item), ensure_ascii=True) + "\n" for item in dropped)
+        splits = {"train": TRAIN, **({"validation": VALIDATION} if validation else {})}
+        entries = {name: {"file_name": file_name, "columns": _ALPACA} for name, file_name in splits.items()}
+        write_json(partial / DATASET_INFO, entries)
+        report = {
+            "qsql_version": __version__,
+            "instruction": INSTRUCTION,
+            "settings": _settings_record(settings),
+            **facts,
+            "train": _side(train),
+            "validation": _side(validation),
+            "dropped_examples": _examples(dropped),
+        }
+        (partial / CARD).write_text(data_card(report), encoding="utf-8", newline="\n")
+        names = [TRAIN, VALIDATION, DROPPED, DATASET_INFO, CARD]
+        report["outputs"] = {name: sha256(partial / name) for name in names}
+        write_json(partial / REPORT, report)
+        # Without its report the old one is no longer complete, should anything happen before it is gone.
+        (out / REPORT).unlink(missing_ok=True)
+        shutil.rmtree(out, ignore_errors=True)
+        partial.replace(out)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise unwritable(out, error) from None
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return report
+
+
+def _require_replaceable(out: Path) -> None:
+    """A folder that is no data set must not be lost to one."""
+    if not out.exists():
+        return
+    known = {TRAIN, VALIDATION, DROPPED, DATASET_INFO, CARD, REPORT}
+    if not out.is_dir() or {path.name for path in out.iterdir()} - known:
+        raise QsqlError(f"`{out}` exists and holds something else\nhint: choose another `--out`, or an empty folder")
+
+
+def example(row: Row) -> dict[str, Any]:
+    """Write a row as LLaMA-Factory's alpaca format has it, with where it comes from beside it."""
+    return {
+        "id": row.id,
+        "db_id": row.db_id,
+        "question": row.question,
+        "schema": row.schema,
+        "instruction": build_prompt(row.schema, row.question),
+        "input": "",
+        "output": answer(row),
+    }
+
+
+def _write_list(path: Path, examples: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("[")
+        for number, item in enumerate(examples):
+            file.write(("," if number else "") + "\n" + json.dumps(item, ensure_ascii=False))
+        file.write("\n]\n")
+
+
+def _dropped(item: Dropped) -> dict[str, Any]:
+    row = item.row
+    return {
+        "stage": item.stage,
+        "reason": item.reason,
+        "detail": item.detail,
+        "source": row.source,
+        "position": row.position,
+        "id": row.id,
+        "db_id": row.db_id,
+        "question": row.question,
+        "query": row.query,
+        "schema": row.schema,
+    }
+
+
+def _settings_record(settings: Settings) -> dict[str, Any]:
+    # Where files lie is of no account for what comes out, and differs from machine to machine.
+    record = asdict(settings)
+    for name in ("sources", "exclude", "tables", "db", "endpoint"):
+        record.pop(name)
+    return record
+
+
+def _side(rows: Sequence[Row]) -> dict[str, int]:
+    return {"rows": len(rows), "schemas": len({row.schema for row in rows})}
+
+
+def _examples(dropped: Sequence[Dropped]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for item in dropped:
+        stage = found.setdefault(item.stage, {"reasons": Counter(), "examples": []})
+        stage["reasons"][item.reason] += 1
+        if len(stage["examples"]) < EXAMPLES:
+            row = item.row
+            stage["examples"].append(
+                {"place": row.place, "detail": item.detail, "question": row.question, "query": row.query}
+            )
+    for stage in found.values():
+        stage["reasons"] = dict(sorted(stage["reasons"].items(), key=lambda entry: (-entry[1], entry[0])))
+    return found
+
+
+def read_report(directory: Path) -> dict[str, Any]:
+    """Read the report of a prepared data set, and check that its files are those that it names.
+
+    Raises:
+        QsqlError: If there is none, or a file is missing or another.
+    """
+    if not (directory / REPORT).is_file():
+        raise QsqlError(
+            f"`{directory}` is no prepared data set: it has no {REPORT}\nhint: make one with `qsql data prepare`"
+        )
+    report = read_json(directory / REPORT)
+    for name, expected in report.get("outputs", {}).items():
+        path = directory / name
+        if not path.is_file():
+            raise QsqlError(f"`{path}` is missing\nhint: run `qsql data prepare` again")
+        if sha256(path) != expected:
+            raise QsqlError(f"`{path}` was changed after it was prepared\nhint: run `qsql data prepare` again")
+    return report  # type: ignore[no-any-return]
+
+
+def read_examples(directory: Path, name: str) -> list[dict[str, Any]]:
+    """Read the examples of `train.json` or `validation.json`."""
+    return read_json(directory / name)  # type: ignore[no-any-return]
+
+
+def read_dropped(directory: Path) -> list[dict[str, Any]]:
+    """Read what was dropped, in the order of the stages."""
+    path = directory / DROPPED
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: run `qsql data prepare` again") from None
+    return [json.loads(line) for line in lines]

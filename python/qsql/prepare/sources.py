@@ -1,0 +1,326 @@
+"""Where examples come from: data sets on the hub, files, and the folders of Spider and BIRD.
+
+Every source becomes a list of rows with question, query and schema. Problems name the file and the item.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qsql._core import QsqlError
+from qsql.prepare.rows import Row
+from qsql.results import sha256, suite_hash
+from qsql.schema_text import SchemaStyle, read_schemas, read_spider_tables, schema_text, tables_of_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
+COLUMNS = {
+    "question": ("question",),
+    "query": ("query", "sql", "SQL"),
+    "schema": ("schema", "context"),
+    "db_id": ("db_id",),
+    "evidence": ("evidence",),
+    "id": ("id", "question_id"),
+}
+"""What a column may be called. Question and query must be there, and a schema or a `db_id`."""
+SPIDER_FILES = ("train_spider.json", "train_others.json")
+BIRD_FILES = ("train.json",)
+BIRD_TABLES = "train_tables.json"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How sources are read."""
+
+    style: SchemaStyle = field(default_factory=SchemaStyle)
+    evidence: bool = True
+    """Append BIRD's evidence to the question."""
+    tables: Path | None = None
+    """`tables.json` with the schemas of files that have only a `db_id`."""
+    databases: Path | None = None
+    """Folder of `<db_id>/<db_id>.sqlite`."""
+    split: str = "train"
+    """Of data sets on the hub."""
+    revision: str | None = None
+    """Of data sets on the hub: a branch, tag or commit."""
+    endpoint: str | None = None
+    """Address of the hub or of a mirror."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source that was read."""
+
+    name: str
+    rows: list[Row]
+    inputs: dict[str, str]
+    """SHA-256 of each file it was read from, by name."""
+
+
+def read_source(text: str, options: SourceOptions, progress: Callable[[int, int], object] | None = None) -> Source:
+    """Read one source: a folder of Spider or BIRD, a file, or the name of a data set on the hub.
+
+    Raises:
+        QsqlError: If there is no such source, it has other columns, or yields nothing; the message lists what
+            was found.
+    """
+    path = Path(text)
+    if path.is_dir():
+        source = _read_folder(path, options)
+    elif path.is_file():
+        source = _read_file(path, options)
+    elif _HUB_NAME.fullmatch(text) and path.suffix not in SUFFIXES:
+        from qsql.prepare.hub import download  # noqa: PLC0415 - needs an extra
+
+        records, inputs = download(text, options.split, options.revision, options.endpoint, progress)
+        source = Source(text, _rows(text, enumerate(records, 1), _schemas_beside(None, options), options), inputs)
+    else:
+        raise QsqlError(
+            f"no source `{text}`\nhint: a source is a folder of Spider or BIRD, a file ({', '.join(SUFFIXES)}), or a "
+            "data set on the hub such as PipableAI/pip-txt-to-sql-spider-bird-dataset"
+        )
+    if not source.rows:
+        raise QsqlError(f"`{text}` yields no examples\nhint: check the file, and `--split` for data sets on the hub")
+    return source
+
+
+def _read_folder(folder: Path, options: SourceOptions) -> Source:
+    names = {path.name for path in folder.iterdir()}
+    if found := [name for name in SPIDER_FILES if name in names]:
+        tables = folder / "tables.json"
+        databases = options.databases or next(
+            (folder / name for name in ("database", "databases") if name in names), None
+        )
+    elif found := [name for name in BIRD_FILES if name in names]:
+        tables = folder / BIRD_TABLES
+        databases = options.databases or next((folder / name for name in ("train_databases",) if name in names), None)
+    else:
+        listing = ", ".join(sorted(names)[:10]) or "nothing"
+        raise QsqlError(
+            f"`{folder}` is no folder of Spider or BIRD; it holds {listing}\n"
+            f"hint: Spider has {' or '.join(SPIDER_FILES)} with tables.json, BIRD {BIRD_FILES[0]} with {BIRD_TABLES}"
+        )
+    if not tables.is_file() and databases is None:
+        raise QsqlError(
+            f"`{folder}` has no `{tables.name}` and no databases\nhint: put {tables.name} beside the examples"
+        )
+    inputs = {name: sha256(folder / name) for name in found}
+    if tables.is_file():
+        inputs[tables.name] = sha256(tables)
+    schemas = Schemas(tables if tables.is_file() else None, databases, options.style)
+    rows: list[Row] = []
+    for name in found:
+        source = f"{folder.name}/{name}" if folder.name else name
+        rows.extend(_rows(source, _read_json(folder / name), schemas, options))
+    return Source(folder.name, rows, inputs | _hash_of_databases(rows))
+
+
+def _read_file(path: Path, options: SourceOptions) -> Source:
+    if path.suffix not in SUFFIXES:
+        raise QsqlError(f"`{path}` is of no known kind\nhint: a source file ends in {', '.join(SUFFIXES)}")
+    rows = _rows(path.name, read_records(path), _schemas_beside(path, options), options)
+    return Source(path.name, rows, {path.name: sha256(path)} | _hash_of_databases(rows))
+
+
+def _hash_of_databases(rows: Sequence[Row]) -> dict[str, str]:
+    files = sorted({row.database for row in rows if row.database is not None})
+    return {f"{len(files)} databases": suite_hash(map(Path, files))} if files else {}
+
+
+def read_records(path: Path) -> Iterable[tuple[int, Any]]:
+    """Read the records of a .json, .jsonl, .csv or .parquet file with their positions from 1.
+
+    Raises:
+        QsqlError: If it cannot be read; the message names the line.
+    """
+    if path.suffix == ".parquet":
+        return _read_parquet(path)
+    if path.suffix == ".csv":
+        return _read_csv(path)
+    return _read_json(path)
+
+
+def _text(path: Path) -> str:
+    try:
+        # What cannot be decoded is left to the stage for broken text, which shows it.
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: check the path") from None
+
+
+def _read_json(path: Path) -> Iterator[tuple[int, Any]]:
+    text = _text(path)
+    if path.suffix != ".jsonl":
+        try:
+            records = json.loads(text)
+        except ValueError as error:
+            raise QsqlError(f"`{path}` is not JSON: {error}\nhint: JSON lines end in .jsonl") from None
+        if not isinstance(records, list):
+            raise QsqlError(f"`{path}` is not a list of examples\nhint: JSON lines end in .jsonl")
+        yield from enumerate(records, 1)
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, _json_line(path, number, line)
+
+
+def _json_line(path: Path, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise QsqlError(f"`{path}` line {number} is not JSON: {error}\nhint: mend or remove the line") from None
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, Any]]:
+    reader = csv.DictReader(_text(path).splitlines(keepends=True), strict=True)
+    number = 0
+    try:
+        for record in reader:
+            number += 1
+            if None in record or None in record.values():
+                raise QsqlError(
+                    f"`{path}` line {reader.line_num} has another number of fields than the header\n"
+                    "hint: quote fields that hold commas or line breaks"
+                )
+            yield number, record
+    except csv.Error as error:
+        raise QsqlError(f"`{path}` line {reader.line_num}: {error}\nhint: check the quotes") from None
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        import pyarrow.parquet as pq  # noqa: PLC0415 - needs an extra
+    except ImportError:
+        raise QsqlError(f"`{path}` needs pyarrow\nhint: pip install 'qsql-lab[data]'") from None
+    from pyarrow import ArrowException  # noqa: PLC0415
+
+    try:
+        file = pq.ParquetFile(path)
+        number = 0
+        for batch in file.iter_batches():
+            for record in batch.to_pylist():
+                number += 1
+                yield number, record
+    except (ArrowException, OSError) as error:
+        raise QsqlError(f"cannot read `{path}`: {error}\nhint: it must be a parquet file") from None
+
+
+class Schemas:
+    """Schema texts by `db_id`, from databases where there are some, else from `tables.json`."""
+
+    def __init__(self, tables: Path | None, databases: Path | None, style: SchemaStyle) -> None:
+        if databases is not None and not databases.is_dir():
+            raise QsqlError(f"database folder `{databases}` not found\nhint: it holds `<db_id>/<db_id>.sqlite`")
+        self._tables = {} if tables is None else read_spider_tables(tables)
+        self._databases = databases
+        self._style = style
+        self._texts: dict[str, str | None] = {}
+
+    def database(self, db_id: str) -> Path | None:
+        """Find the file of a database, if there is one."""
+        if self._databases is None:
+            return None
+        path = self._databases / db_id / f"{db_id}.sqlite"
+        return path if path.is_file() else None
+
+    def text(self, db_id: str) -> str | None:
+        """Write the schema of a database, if it is known."""
+        if db_id not in self._texts:
+            path = self.database(db_id)
+            # What tables.json says is official; only databases have values.
+            if db_id in self._tables and not (self._style.values and path is not None):
+                self._texts[db_id] = schema_text(self._tables[db_id], self._style)
+            elif path is not None:
+                self._texts[db_id] = schema_text(tables_of_database(path, self._style.values), self._style)
+            else:
+                self._texts[db_id] = None
+        return self._texts[db_id]
+
+
+def _schemas_beside(path: Path | None, options: SourceOptions) -> Schemas:
+    tables = options.tables
+    if tables is None and path is not None and path.name != "tables.json":
+        tables = next((path.parent / name for name in ("tables.json",) if (path.parent / name).is_file()), None)
+    return Schemas(tables, options.databases, options.style)
+
+
+def _rows(source: str, records: Iterable[tuple[int, Any]], schemas: Schemas, options: SourceOptions) -> list[Row]:
+    rows = []
+    names: Mapping[str, str] | None = None
+    for position, record in records:
+        if not isinstance(record, dict):
+            raise QsqlError(
+                f"{source} item {position} is not a record but a {type(record).__name__}\n"
+                "hint: each item has question, query, and schema or db_id"
+            )
+        if names is None:
+            names = _column_names(source, list(record))
+        rows.append(_row(source, position, record, names, schemas, options))
+    return rows
+
+
+def _column_names(source: str, found: Sequence[str]) -> dict[str, str]:
+    names = {wanted: name for wanted, known in COLUMNS.items() for name in reversed(known) if name in found}
+    missing = [wanted for wanted in ("question", "query") if wanted not in names]
+    if "schema" not in names and "db_id" not in names:
+        missing.append("schema (or db_id)")
+    if missing:
+        raise QsqlError(
+            f"`{source}` lacks {', '.join(missing)}; its columns are {', '.join(map(str, found)) or 'none'}\n"
+            "hint: rename the columns to question, query, and schema or db_id"
+        )
+    return names
+
+
+def _row(
+    source: str,
+    position: int,
+    record: Mapping[str, Any],
+    names: Mapping[str, str],
+    schemas: Schemas,
+    options: SourceOptions,
+) -> Row:
+    def field(wanted: str) -> str:
+        value = record.get(names.get(wanted, ""))
+        return "" if value is None else str(value)
+
+    db_id = field("db_id") or None
+    schema = field("schema")
+    if not schema.strip() and db_id is not None:
+        text = schemas.text(db_id)
+        if text is None and "schema" not in names:
+            raise QsqlError(
+                f"{source} item {position}: no schema of database `{db_id}` is known\n"
+                "hint: give its tables.json (`--tables`) or the folder of the databases (`--db`)"
+            )
+        schema = text or ""
+    question = field("question")
+    if options.evidence and (evidence := field("evidence").strip()):
+        question = f"{question.rstrip()}\nEvidence: {evidence}"
+    database = schemas.database(db_id) if db_id is not None else None
+    return Row(
+        source=source,
+        position=position,
+        id=field("id") or f"{source}:{position}",
+        question=question,
+        query=field("query"),
+        schema=schema,
+        db_id=db_id,
+        database=None if database is None else str(database),
+    )
+
+
+def schemas_of(path: Path) -> dict[str, str]:
+    """Read the schemas that stand beside an evaluation file, by `db_id`; none if there is no `tables.json`."""
+    tables = next(
+        (path.parent / name for name in ("tables.json", "dev_tables.json") if (path.parent / name).is_file()), None
+    )
+    return {} if tables is None else read_schemas(tables)

@@ -17,7 +17,7 @@ LAYERS = [
     {"cli"},
     {"evaluate", "official", "report", "demo"},
     {"results"},
-    {"data", "prompt"},
+    {"data", "prompt", "config"},
     {"__init__"},
     {"_core"},
 ]

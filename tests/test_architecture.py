@@ -15,7 +15,7 @@ PACKAGE = ROOT / "python" / "qsql"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"evaluate", "official", "report", "demo"},
+    {"evaluate", "official", "report", "demo", "train"},
     {"results"},
     {"data", "prompt", "config"},
     {"__init__"},

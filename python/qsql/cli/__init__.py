@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from qsql._core import QsqlError, __version__
-from qsql.cli import evaluation
+from qsql.cli import evaluation, train
 from qsql.cli.terminal import note
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.command("eval")(evaluation.evaluate_command)
 app.command("demo")(evaluation.demo_command)
+app.command("train")(train.train_command)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001

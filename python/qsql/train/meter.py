@@ -18,9 +18,9 @@ STEPS = "steps.jsonl"
 class Meter(TrainerCallback):  # type: ignore[misc]  # transformers is untyped where it is not installed
     """Writes a line to `steps.jsonl` whenever a training loss is logged.
 
-    A line holds the step, the loss, the seconds since training began, the tokens seen by this process group (where the
-    configuration counts them) and the peak of the memory that tensors took on this GPU. Logging a loss waits for the
-    GPU, so the seconds are true without waiting any further.
+    A line holds the step, the loss, the norm of the gradient before clipping, the seconds since training began, the
+    tokens seen by all processes (where the configuration counts them) and the peak of the memory that tensors took on
+    this GPU. Logging a loss waits for the GPU, so the seconds are true without waiting any further.
     """
 
     def __init__(self, run_directory: Path) -> None:
@@ -39,6 +39,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # transformers is untyped w
         entry: dict[str, Any] = {
             "step": state.global_step,
             "loss": float(logs["loss"]),
+            "gradient_norm": float(logs["grad_norm"]) if logs.get("grad_norm") is not None else None,
             "seconds": round(time.perf_counter() - self._started, 4),
             "tokens": int(state.num_input_tokens_seen),
         }

@@ -189,7 +189,7 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
             and not args.use_cpu
             and (args.bf16 or args.fp16)
             and torch.cuda.get_device_capability() >= (8, 0)
-            and torch.__version__.split("+")[0].split(".")[:2] >= ["2", "10"]
+            and tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 10)
         )
         if self._attention == "varlen" and not usable:
             raise QsqlError(

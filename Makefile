@@ -7,7 +7,7 @@ EXTENSION := python/qsql/_core.abi3.so
 SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check format bench fuzz clean toolchain
+.PHONY: help build demo test test-ml check format bench fuzz clean toolchain
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,21 @@ test: build ## Run all tests; with QSQL_SPIDER_DIR also parity with the official
 	cargo test --quiet
 	$(BIN)/python -m pytest --quiet
 
+# LLaMA-Factory names torchaudio, torchvision and a web interface among its needs, which training text does not have. So it
+# is installed without them. PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu gets a torch without CUDA.
+ML_BIN := .venv-ml/bin
+
+$(ML_BIN)/llamafactory-cli: tests/ml/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: LLaMA-Factory needs Python 3.11 or later; make test-ml PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv-ml
+	$(ML_BIN)/pip install --quiet -r tests/ml/requirements.txt
+	$(ML_BIN)/pip install --quiet --no-deps llamafactory==0.9.5
+	@touch $@
+
+test-ml: build $(ML_BIN)/llamafactory-cli ## Run the tests of training, with tiny models on the CPU
+	$(ML_BIN)/python -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "qsql.pth").write_text("$(CURDIR)/python\n")'
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(ML_BIN)/python -m pytest --quiet -W default tests/ml
+
 check: build ## Run all linters and type checks
 	cargo fmt --check
 	cargo clippy --quiet --all-targets --features python -- -D warnings
@@ -81,4 +96,4 @@ fuzz: | toolchain ## Fuzz everything that reads text, for FUZZ_SECONDS (1800)
 	  -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=4096 -artifact_prefix=artifacts/ -print_final_stats=1
 
 clean: ## Remove everything that was built
-	rm -rf target .venv qsql-demo $(EXTENSION)
+	rm -rf target .venv .venv-ml qsql-demo qsql-tiny $(EXTENSION)

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "python" / "qsql"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"prepare", "generate", "evaluate", "official", "report", "demo"},
+    {"prepare", "train", "generate", "evaluate", "official", "report", "demo"},
     {"engines", "results"},
     {"config", "data", "prompt", "schema_text"},
     {"__init__"},

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from qsql._core import QsqlError, __version__
-from qsql.cli import data, evaluation, generation
+from qsql.cli import data, evaluation, generation, train
 from qsql.cli.terminal import note
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("generate")(generation.generate_command)
 app.command("ask")(generation.ask_command)
 app.command("demo")(evaluation.demo_command)
 app.add_typer(data.app, name="data")
+app.command("train")(train.train_command)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001

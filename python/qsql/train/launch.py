@@ -1,0 +1,161 @@
+"""Runs a plan: starts the worker, follows its logs, passes Ctrl-C on, and says what came out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qsql import results
+from qsql._core import QsqlError
+from qsql.train import environment
+from qsql.train.curves import draw_curves
+from qsql.train.failures import explain
+from qsql.train.plan import LOG, Plan, write_plan
+from qsql.train.progress import EXECUTION_LOG, TRAINER_LOG, LogReader, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 20.0
+"""What the worker gets after Ctrl-C, before it is killed."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run has produced."""
+
+    steps: int
+    best_step: int | None
+    """Step of the best checkpoint, if one was chosen."""
+    best_metric: float | None
+    metric: str | None
+    seconds: float
+    curves: Path | None
+
+
+def command(plan: Plan) -> list[str]:
+    """The command of the worker: one process, or torchrun for several GPUs."""
+    worker = ["-m", "qsql.train.worker", str(plan.run_directory), "--with-parent"]
+    if len(plan.gpus) > 1:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={len(plan.gpus)}"]
+        return [sys.executable, *torchrun, *worker]
+    return [sys.executable, *worker]
+
+
+def run(plan: Plan, argv: Sequence[str], progress: Callable[[Progress], object] | None = None) -> Outcome:
+    """Train as planned.
+
+    Args:
+        plan: A checked run.
+        argv: The command line, for the record.
+        progress: Called whenever the logs say something new.
+
+    Raises:
+        QsqlError: If packages are missing, there is no GPU or too little disk, or the worker fails; its log is kept.
+        KeyboardInterrupt: After Ctrl-C, when the worker has ended.
+    """
+    environment.require_packages(plan.versions)
+    for problem in plan.problems():
+        # Memory is an estimate; what it says may be wrong, so it stops nothing.
+        if not problem.startswith("the run needs about"):
+            raise QsqlError(problem)
+    write_plan(plan, argv)
+    directory = plan.run_directory
+    if plan.resume_from is None:
+        for name in (LOG, EXECUTION_LOG, "steps.jsonl"):
+            (directory / name).unlink(missing_ok=True)
+    started = time.perf_counter()
+    status = _follow(plan, progress)
+    seconds = time.perf_counter() - started
+    if status != 0:
+        # What was logged is worth seeing even so.
+        with contextlib.suppress(OSError):
+            draw_curves(directory)
+        raise explain(directory / LOG, status)
+    return _finish(plan, seconds)
+
+
+def _follow(plan: Plan, progress: Callable[[Progress], object] | None) -> int:
+    directory = plan.run_directory
+    readers = [LogReader(directory / name) for name in (TRAINER_LOG, EXECUTION_LOG)]
+    for reader in readers:
+        reader.skip()
+    figures = Progress(steps=plan.steps)
+    variables = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", **os.environ, "PYTHONUNBUFFERED": "1"}
+    with (directory / LOG).open("ab") as log:
+        # A session of its own: the terminal sends Ctrl-C to us alone, and we pass it on once.
+        child = subprocess.Popen(  # noqa: S603
+            command(plan),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=variables,
+            start_new_session=True,
+        )
+        try:
+            while True:
+                try:
+                    status: int | None = child.wait(POLL_SECONDS)
+                except subprocess.TimeoutExpired:
+                    status = None
+                entries = [entry for reader in readers for entry in reader.new_entries()]
+                for entry in entries:
+                    figures.update(entry)
+                if entries and progress is not None:
+                    progress(figures)
+                if status is not None:
+                    return status
+        except BaseException:
+            _end(child)
+            raise
+        finally:
+            if child.stdin is not None:
+                child.stdin.close()
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Pass Ctrl-C on, and kill what has not ended after a while. A second Ctrl-C does not wait."""
+    with contextlib.suppress(ProcessLookupError):
+        child.send_signal(signal.SIGINT)
+    try:
+        child.wait(GRACE_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        pass
+    finally:
+        # Also what the worker has started.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _finish(plan: Plan, seconds: float) -> Outcome:
+    directory = plan.run_directory
+    state: dict[str, Any] = results.read_json(directory / "trainer_state.json")
+    best, metric = state.get("best_model_checkpoint"), plan.config.values.get("metric_for_best_model", "loss")
+    best_step = int(str(best).rpartition("-")[2]) if best else None
+    outcome = Outcome(
+        steps=int(state["global_step"]),
+        best_step=best_step,
+        best_metric=state.get("best_metric") if best else None,
+        metric=str(metric) if best else None,
+        seconds=seconds,
+        curves=draw_curves(directory, best_step),
+    )
+    run_record = results.read_json(directory / results.RUN)["training"]
+    run_record["outcome"] = {
+        "steps": outcome.steps,
+        "best_step": best_step,
+        "best_metric": outcome.best_metric,
+        "metric": outcome.metric,
+        "seconds": round(seconds, 1),
+    }
+    results.write_record(directory, "training", run_record)
+    return outcome

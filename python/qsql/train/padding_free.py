@@ -1,0 +1,222 @@
+"""Batches without padding: the examples of a batch in one row, logits only where a token is trained.
+
+The optimisation stays what it was: the same examples in each step, the same token-mean loss. What goes is padding, and
+with it the choice between one example at a time, which leaves a GPU idle, and batches that are half padding. All of it
+goes through public interfaces of transformers: position ids that start anew for each example, `logits_to_keep`, and a
+registered attention function.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface, TrainerCallback
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from qsql._core import QsqlError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+IGNORED = -100
+"""The label of a token that is not trained."""
+ARCHITECTURES = ("llama", "qwen2", "qwen3")
+"""Models whose forward pass is known to keep examples apart by position ids and to take `logits_to_keep`."""
+VARLEN = "qsql_varlen"
+USABLE_MEMORY = 0.9
+"""Share of the GPU's memory that tensors may take; the rest is fragments and buffers of libraries."""
+
+
+def concatenate(features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Put examples into one row.
+
+    Args:
+        features: Examples with `input_ids` and `labels`, lists of equal length; `IGNORED` where nothing is trained.
+
+    Returns:
+        `input_ids`, `position_ids` and `labels` of shape (1, tokens); `logits_to_keep`, the positions before trained
+        tokens, and `shift_labels`, what comes there, both of shape (trained,) and (1, trained); the bounds of the
+        examples as varlen attention takes them.
+    """
+    input_ids: list[int] = []
+    position_ids: list[int] = []
+    labels: list[int] = []
+    kept: list[int] = []
+    bounds = [0]
+    for feature in features:
+        start, length = len(input_ids), len(feature["input_ids"])
+        input_ids += feature["input_ids"]
+        position_ids += range(length)
+        # The first token of an example has nothing before it that could predict it.
+        own = [IGNORED, *feature["labels"][1:]]
+        labels += own
+        kept += [start + position - 1 for position, label in enumerate(own) if label != IGNORED]
+        bounds.append(start + length)
+    cumulative = torch.tensor(bounds, dtype=torch.int32)
+    longest = max(end - start for start, end in itertools.pairwise(bounds))
+    return {
+        "input_ids": torch.tensor([input_ids]),
+        "position_ids": torch.tensor([position_ids]),
+        "labels": torch.tensor([labels]),
+        "logits_to_keep": torch.tensor(kept, dtype=torch.long),
+        "shift_labels": torch.tensor([[labels[position + 1] for position in kept]], dtype=torch.long),
+        "cu_seq_lens_q": cumulative,
+        "cu_seq_lens_k": cumulative,
+        "max_length_q": longest,
+        "max_length_k": longest,
+        # With a cache, transformers takes the row for one example.
+        "use_cache": False,
+    }
+
+
+def varlen_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention within each example of a concatenated row, by torch's flash attention.
+
+    Rows that are not concatenated (evaluation, generation) go to `sdpa_attention_forward`.
+
+    Args:
+        module: The attention layer.
+        query: Of shape (1, heads, tokens, size).
+        key: Of shape (1, key-value heads, tokens, size).
+        value: As `key`.
+        attention_mask: Of rows that are not concatenated.
+        scaling: Factor of the scores.
+        kwargs: With `cu_seq_lens_q` and `max_length_q` for concatenated rows.
+
+    Returns:
+        The result of shape (1, tokens, heads, size), and no weights.
+    """
+    if kwargs.get("cu_seq_lens_q") is None:
+        plain: tuple[torch.Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **kwargs
+        )
+        return plain
+    from torch.nn.attention import varlen  # noqa: PLC0415 - since torch 2.10
+
+    parameters = inspect.signature(varlen.varlen_attn).parameters
+    # torch 2.10 has `is_causal`, later ones a window; not all of them take fewer keys than queries.
+    causal: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in parameters else {"is_causal": True}
+    if scaling is not None and abs(scaling - query.shape[-1] ** -0.5) > 1e-9:
+        if "scale" not in parameters:
+            raise QsqlError("this torch scales attention in one way only\nhint: use `--attention masked`")
+        causal["scale"] = scaling
+    if "enable_gqa" in parameters:
+        causal["enable_gqa"] = True
+    else:
+        groups = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    rows = [tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value)]
+    bounds, longest = kwargs["cu_seq_lens_q"], kwargs["max_length_q"]
+    output = varlen.varlen_attn(*rows, bounds, bounds, longest, longest, **causal)
+    return output.unsqueeze(0), None
+
+
+def varlen_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
+    """Build no mask for concatenated rows, whose bounds the attention function gets, and SDPA's for all others."""
+    if attention_mask is None:
+        return None
+    mask: torch.Tensor | None = sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
+    return mask
+
+
+class PaddingFree(TrainerCallback):  # type: ignore[misc]
+    """Turns the training batches of a trainer into rows without padding, when training begins."""
+
+    def __init__(
+        self,
+        *,
+        concatenate: bool,
+        attention: str,
+        compile_layers: bool,
+        checkpoint_above: int | None,
+        row_budget: Mapping[str, int],
+    ) -> None:
+        """Take the options of `qsql train`; `row_budget` is that of the plan."""
+        self._concatenate = concatenate
+        self._attention = attention
+        self._compile = compile_layers
+        self._checkpoint_above = checkpoint_above
+        self._row_budget = row_budget
+
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, train_dataloader: Any = None, **_: Any
+    ) -> None:
+        """Change batches and layers.
+
+        Raises:
+            QsqlError: If the model's architecture is not known to keep concatenated examples apart.
+        """
+        del state, control
+        kind = getattr(model.config, "model_type", "")
+        layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+        if self._concatenate:
+            if kind not in ARCHITECTURES:
+                raise QsqlError(
+                    f"examples cannot be concatenated for a model of type `{kind}`, only {', '.join(ARCHITECTURES)}\n"
+                    "hint: train with `--padded`"
+                )
+            train_dataloader.collate_fn = concatenate
+            attention = self._choose_attention(args)
+            if attention == "varlen":
+                AttentionInterface.register(VARLEN, varlen_attention)
+                AttentionMaskInterface.register(VARLEN, varlen_mask)
+                model.set_attn_implementation(VARLEN)
+            limit = self.row_limit(args)
+            if limit is not None and any(layer.gradient_checkpointing for layer in layers):
+                checkpoint_long_rows(model, layers, limit)
+            print(f"qsql: batches without padding, {attention} attention, activations kept up to {limit} tokens")  # noqa: T201
+        if self._compile:
+            for layer in layers:
+                layer.compile(dynamic=True)
+            print(f"qsql: {len(layers)} layers are compiled")  # noqa: T201
+
+    def _choose_attention(self, args: Any) -> str:
+        usable = (
+            torch.cuda.is_available()
+            and not args.use_cpu
+            and (args.bf16 or args.fp16)
+            and torch.cuda.get_device_capability() >= (8, 0)
+            and tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 10)
+        )
+        if self._attention == "varlen" and not usable:
+            raise QsqlError(
+                "`--attention varlen` needs torch 2.10 or later, bf16 and a GPU of the Ampere generation or later\n"
+                "hint: use `--attention masked`"
+            )
+        return "varlen" if usable and self._attention != "masked" else "masked"
+
+    def row_limit(self, args: Any) -> int | None:
+        """Tokens of a row whose activations can be kept; None if all are handled as the configuration says."""
+        if self._checkpoint_above is not None:
+            return self._checkpoint_above
+        if args.use_cpu or not torch.cuda.is_available() or not self._row_budget:
+            return None
+        memory = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+        room = USABLE_MEMORY * memory - self._row_budget["static_bytes"]
+        return max(0, int(room / self._row_budget["bytes_per_token"]))
+
+
+def checkpoint_long_rows(model: torch.nn.Module, layers: Sequence[Any], limit: int) -> None:
+    """Recompute activations only in rows of more than `limit` tokens, in which they would not fit."""
+
+    def choose(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        del args
+        input_ids = kwargs.get("input_ids")
+        if module.training and input_ids is not None:
+            for layer in layers:
+                layer.gradient_checkpointing = input_ids.numel() > limit
+
+    model.register_forward_pre_hook(choose, with_kwargs=True)

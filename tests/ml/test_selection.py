@@ -1,0 +1,60 @@
+"""Selection by execution accuracy: the best checkpoint is the one with the most right answers, not the least loss."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ENVIRONMENT, read_lines
+
+from qsql import QsqlError
+from qsql.train.selection import ExecutionSelection, read_sample
+
+# The answers of the model are replaced: all right at step 10, wrong at the others.
+REPLACED = """
+import json, sys
+from qsql.train import selection, worker
+from qsql.train.generation import Completion
+rows = {row["instruction"]: row["output"] for row in json.load(open(sys.argv[2]))}
+calls = []
+def answer(model, tokenizer, prompts, **_):
+    calls.append(len(prompts))
+    right = len(calls) == 2
+    queries = [rows[prompt] if right else "SELECT 0 WHERE 0" for prompt in prompts]
+    return [Completion("```sql\\n" + query + ";\\n```", True) for query in queries]
+selection.generate_greedily = answer
+worker.main()
+"""
+
+
+def test_the_checkpoint_with_the_most_right_answers_is_kept(tiny, train_command, tmp_path):
+    from qsql.train.plan import Options, make_plan, write_plan  # noqa: PLC0415
+
+    out = tmp_path / "run"
+    config, *overrides = train_command(out)[4:]
+    options = Options(select="execution", database_dir=tiny / "databases", validation_sample=5)
+    write_plan(make_plan(Path(config), overrides, options), ["qsql"])
+    command = [sys.executable, "-c", REPLACED, str(out), str(tiny / "data" / "validation.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=110)
+    assert done.returncode == 0, done.stderr[-3000:]
+    state = json.loads((out / "trainer_state.json").read_text(encoding="utf-8"))
+    assert state["best_model_checkpoint"].endswith("checkpoint-10")
+    assert state["best_metric"] == 1.0
+    assert [entry["execution"] for entry in read_lines(out / "execution.jsonl")] == [0.0, 1.0, 0.0, 0.0]
+    assert (out / "model.safetensors").read_bytes() == (out / "checkpoint-10" / "model.safetensors").read_bytes()
+
+
+def test_the_sample_is_the_same_each_time(tiny):
+    path = tiny / "data" / "validation.json"
+    assert read_sample([path], 5) == read_sample([path], 5)
+    assert len(read_sample([path], 5)) == 5
+    assert len(read_sample([path], 500)) == 8
+
+
+def test_a_gold_that_fails_is_named_before_training(tiny, tmp_path):
+    example = {"instruction": "q", "output": "SELECT nothing FROM nowhere", "db_id": "seed_bank", "id": "17"}
+    with pytest.raises(QsqlError, match="validation example `17` fails"):
+        ExecutionSelection(tmp_path, [example], tiny / "databases", None, [])

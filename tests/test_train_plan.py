@@ -1,0 +1,288 @@
+"""What `qsql train` works out and checks before it starts, without torch and without a GPU."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from qsql import QsqlError
+from qsql.train.arguments import known_arguments, known_templates
+from qsql.train.environment import require_packages, visible_gpus
+from qsql.train.plan import Options, make_plan, record, write_plan
+
+CONFIGS = Path(__file__).parent.parent / "configs" / "train"
+SHIPPED = sorted(path.name for path in CONFIGS.glob("*.yaml"))
+SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A prepared data set of eight examples for training and two for validation."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    outputs = {}
+    for name, count in (("train", 8), ("validation", 2)):
+        rows = [
+            {"instruction": f"question {number}", "input": "", "output": "SELECT 1", "id": str(number), "db_id": "d"}
+            for number in range(count)
+        ]
+        text = json.dumps(rows)
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+        outputs[f"{name}.json"] = hashlib.sha256(text.encode()).hexdigest()
+    columns = {"prompt": "instruction", "query": "input", "response": "output"}
+    info = {name: {"file_name": f"{name}.json", "columns": columns} for name in ("train", "validation")}
+    (folder / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
+    (folder / "report.json").write_text(json.dumps({"outputs": outputs}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model folder with the files that are looked for, and nothing in the weights."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    config = {**SHAPE, "vocab_size": 100, "model_type": "qwen3", "tie_word_embeddings": True}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    for name in ("tokenizer.json", "model.safetensors"):
+        (folder / name).write_text("{}", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def plan(data, model, tmp_path):
+    """Plan a shipped configuration on the small data set."""
+
+    def make(*overrides, config="tiny_cpu.yaml", options=None):
+        places = [f"dataset_dir={data}", f"model_name_or_path={model}", f"output_dir={tmp_path / 'run'}"]
+        return make_plan(CONFIGS / config, [*places, *overrides], options)
+
+    return make
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_configuration_is_resolved(data, name, model, tmp_path):
+    local = [] if "qwen3_" in name else [f"model_name_or_path={model}"]
+    plan = make_plan(CONFIGS / name, [f"dataset_dir={data}", f"output_dir={tmp_path / 'run'}", *local])
+    assert plan.memory
+    assert plan.steps >= 1
+    assert [part.name for part in plan.train + plan.validation] == ["train", "validation"]
+    assert all(part.verified for part in plan.train + plan.validation)
+    assert plan.config.values["load_best_model_at_end"] is True
+
+
+def test_the_header_of_a_configuration_has_its_command_and_its_memory():
+    for name in SHIPPED:
+        text = (CONFIGS / name).read_text(encoding="utf-8")
+        header = text.partition("\n\n")[0]
+        assert f"qsql train configs/train/{name}" in header, name
+        assert "emory: " in header, name
+        assert "core" in header, name
+
+
+def test_the_card_recipe_is_the_cards(data):
+    values = make_plan(CONFIGS / "qwen3_4b_sft.yaml", [f"dataset_dir={data}"]).config.values
+    recipe = {
+        "model_name_or_path": "Qwen/Qwen3-4B-Base",
+        "stage": "sft",
+        "finetuning_type": "full",
+        "template": "qwen3_nothink",
+        "cutoff_len": 2048,
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 8,
+        "learning_rate": 5e-6,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 300,
+        "num_train_epochs": 4.0,
+        "bf16": True,
+    }
+    assert recipe.items() <= values.items()
+
+
+def test_the_fast_recipe_differs_only_in_how_a_step_is_computed(data):
+    card, fast = (
+        make_plan(CONFIGS / name, [f"dataset_dir={data}"]) for name in ("qwen3_4b_sft.yaml", "qwen3_4b_sft_fast.yaml")
+    )
+    assert not card.padding_free
+    assert fast.padding_free
+    assert card.examples_per_step == fast.examples_per_step == 8
+    differing = {
+        key
+        for key in card.config.values.keys() | fast.config.values.keys()
+        if card.config.values.get(key) != fast.config.values.get(key)
+    }
+    batching = {"per_device_train_batch_size", "gradient_accumulation_steps", "dataloader_num_workers"}
+    assert differing == batching | {"optim", "output_dir"}
+
+
+def test_the_dry_run_starts_and_writes_nothing(run_qsql, data, tmp_path):
+    code = "import sys; sys.modules.update(torch=None, transformers=None, llamafactory=None); import runpy; "
+    code += "sys.argv[0] = 'qsql'; runpy.run_module('qsql', run_name='__main__')"
+    out = tmp_path / "run"
+    done = run_qsql(
+        "train", CONFIGS / "qwen3_4b_sft.yaml", f"dataset_dir={data}", f"output_dir={out}", "--dry-run", code=code
+    )
+    assert done.returncode == 0, done.stderr
+    assert "learning_rate: 5.0e-06\n" in done.stdout
+    assert "4.02 billion weights" in done.stderr
+    assert "weights 15.0 GiB" in done.stderr
+    assert "optimizer 30.0 GiB" in done.stderr
+    assert not out.exists()
+
+
+@pytest.fixture
+def run_qsql():
+    import os  # noqa: PLC0415
+    import subprocess  # noqa: PLC0415
+
+    def run(*arguments, code):
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["template=qwen3_nothing"], "has no template `qwen3_nothing`\nhint: did you mean `qwen3_nothink`?"),
+        (["dataset=trian"], "has no data set `trian`\nhint: did you mean `train`?"),
+        (["dataset_dir=nowhere"], "there is no folder `nowhere`"),
+        (["model_name_or_path=./nowhere"], "there is no folder `./nowhere`"),
+        (["stage=dpo"], "is no fine-tuning"),
+        (["save_steps=7"], "save_steps (7) is no multiple of eval_steps (5)"),
+        (["eval_strategy=no"], "eval_strategy is no, save_strategy steps"),
+        (["eval_dataset="], "the best checkpoint cannot be found without examples"),
+        (["metric_for_best_model=eval_execution"], "add `--select execution --db DIR`"),
+    ],
+)
+def test_what_cannot_work_is_said_before_the_start(plan, overrides, message):
+    with pytest.raises(QsqlError) as error:
+        plan(*overrides)
+    assert message in str(error.value)
+    assert "\nhint: " in str(error.value)
+
+
+def test_a_changed_data_file_is_found_by_its_hash(plan, data):
+    path = data / "train.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("SELECT 1", "SELECT 2"), encoding="utf-8")
+    with pytest.raises(QsqlError, match=r"train.json` is not the file that was prepared"):
+        plan()
+
+
+def test_an_example_without_sql_is_named(plan, data):
+    rows = json.loads((data / "validation.json").read_text(encoding="utf-8"))
+    rows[1]["output"] = " "
+    (data / "validation.json").write_text(json.dumps(rows), encoding="utf-8")
+    (data / "report.json").unlink()
+    with pytest.raises(QsqlError, match=r"validation.json` entry 2 has no `output`"):
+        plan()
+
+
+@pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_an_incomplete_model_is_found(plan, model, missing):
+    (model / missing).unlink()
+    with pytest.raises(QsqlError, match=r"`.*model` (is no model|has no tokenizer|has no weights)"):
+        plan()
+
+
+def test_selection_by_execution_needs_databases_and_goes_into_the_configuration(plan, tmp_path):
+    with pytest.raises(QsqlError, match="`--select execution` runs the queries"):
+        plan(options=Options(select="execution"))
+    options = Options(select="execution", database_dir=tmp_path)
+    values = plan(options=options).config.values
+    assert (values["metric_for_best_model"], values["greater_is_better"]) == ("eval_execution", True)
+    with pytest.raises(QsqlError, match="divided over several"):
+        plan("fsdp=full_shard auto_wrap", options=options)
+
+
+def test_padding_free_batches_are_chosen_where_they_gain(plan):
+    assert not plan().padding_free
+    assert plan("per_device_train_batch_size=8").padding_free
+    assert not plan("per_device_train_batch_size=8", options=Options(padding_free=False)).padding_free
+    assert not plan("per_device_train_batch_size=8", "packing=true").padding_free
+    with pytest.raises(QsqlError, match="does not go together with `packing`"):
+        plan("packing=true", options=Options(padding_free=True))
+
+
+def test_steps_are_those_of_the_trainer(plan):
+    assert plan().steps == 4
+    assert plan("per_device_train_batch_size=3", "gradient_accumulation_steps=1").steps == 12
+    assert plan("max_steps=7").steps == 7
+
+
+def test_an_earlier_run_is_neither_overwritten_nor_resumed_by_itself(plan, tmp_path):
+    with pytest.raises(QsqlError, match="has no checkpoint to go on from"):
+        plan(options=Options(resume=True))
+    for step in (5, 10, 15):
+        folder = tmp_path / "run" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        # The last one was cut off while it was written.
+        (folder / "trainer_state.json").write_text("{}" if step < 15 else '{"ste', encoding="utf-8")
+    with pytest.raises(QsqlError, match="holds an earlier run\nhint: `--resume`"):
+        plan()
+    resumed = plan(options=Options(resume=True))
+    assert resumed.resume_from == tmp_path / "run" / "checkpoint-10"
+    assert f"resume_from_checkpoint: {resumed.resume_from}" in write_plan(resumed, ["qsql"]).read_text(encoding="utf-8")
+
+
+def test_the_run_record_says_how_to_do_it_again(plan, tmp_path):
+    resolved = plan("learning_rate=1e-3")
+    path = write_plan(resolved, ["qsql", "train"])
+    assert make_plan(path).config.values == resolved.config.values
+    written = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["training"]
+    assert written["argv"] == ["qsql", "train"]
+    assert written["config"]["learning_rate"] == 1e-3
+    assert written["data"]["train"]["examples"] == 8
+    assert len(written["data"]["train"]["sha256"]) == 64
+    assert written["memory_estimate"].keys() >= {"weights", "gradients", "optimizer", "activations", "logits"}
+    assert record(resolved, [])["versions"]["qsql"]
+
+
+def test_problems_of_the_machine_have_hints(plan, monkeypatch):
+    monkeypatch.setattr("qsql.train.environment.visible_gpus", list)
+    assert plan().problems() == []
+    assert plan("use_cpu=false").problems() == ["there is no GPU\nhint: set use_cpu=true to train on the CPU"]
+    monkeypatch.setattr("qsql.train.environment.free_disk", lambda _: 10)
+    assert plan().problems()[0].startswith("checkpoints need about")
+
+
+def test_gpus_are_those_that_are_visible(monkeypatch, tmp_path):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(
+        "#!/bin/sh\necho '0, Big GPU, 81559, 12, GPU-a'\necho '1, Big GPU, 81559, 0, GPU-b'\n", encoding="utf-8"
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [(gpu.index, gpu.name, gpu.memory >> 20, gpu.used >> 20) for gpu in visible_gpus()] == [
+        (0, "Big GPU", 81559, 12),
+        (1, "Big GPU", 81559, 0),
+    ]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-b")
+    assert [gpu.index for gpu in visible_gpus()] == [1]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == []
+
+
+def test_missing_and_refused_packages_have_the_line_to_type(monkeypatch):
+    monkeypatch.delenv("DISABLE_VERSION_CHECK", raising=False)
+    versions = dict.fromkeys(("llamafactory", "torch"), "1.0") | {"transformers": "5.6.0"}
+    require_packages(versions)
+    with pytest.raises(QsqlError, match=r"not installed: llamafactory\nhint: pip install 'qsql-lab\[train\]'"):
+        require_packages(versions | {"llamafactory": None})
+    with pytest.raises(QsqlError, match=r"refuses transformers 5.17.0\nhint: pip install 'transformers"):
+        require_packages(versions | {"transformers": "5.17.0"})
+    monkeypatch.setenv("DISABLE_VERSION_CHECK", "1")
+    require_packages(versions | {"transformers": "5.17.0"})
+
+
+def test_the_arguments_are_those_of_llamafactory():
+    arguments = known_arguments()
+    assert len(arguments) > 300
+    assert arguments["learning_rate"].kinds == {"float"}
+    assert "full" in arguments["finetuning_type"].choices
+    assert "qwen3_nothink" in known_templates()

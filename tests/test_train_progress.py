@@ -1,0 +1,105 @@
+"""What is read from the logs of a run: progress while it goes on, and the cause when it fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from qsql.train.failures import explain
+from qsql.train.progress import LogReader, Progress, latest_by_step, read_log
+
+STEP = '{"current_steps": 40, "total_steps": 3500, "loss": 0.5123, "lr": 5e-06, "epoch": 0.1, "percentage": 1.1, '
+STEP += '"elapsed_time": "0:01:20", "remaining_time": "1:55:20", "throughput": 1361.2, "total_tokens": 112000}\n'
+
+
+def test_a_line_of_progress_says_what_matters(tmp_path):
+    log = tmp_path / "trainer_log.jsonl"
+    log.write_text(STEP + '{"current_steps": 40, "total_steps": 3500, "eval_loss": 0.61}\n', encoding="utf-8")
+    progress = Progress()
+    for entry in read_log(log):
+        progress.update(entry)
+    progress.update({"step": 40, "execution": 0.325})
+    line = "step 40/3,500  loss 0.5123  eval loss 0.6100  execution 32.5%  lr 5.0e-06  1,361 tokens/s  1:55:20 left"
+    assert str(progress) == line
+
+
+def test_lines_are_read_once_and_only_when_they_are_finished(tmp_path):
+    log = tmp_path / "log"
+    reader = LogReader(log)
+    assert reader.new_entries() == []
+    log.write_text('{"step": 1}\n{"st', encoding="utf-8")
+    assert reader.new_entries() == [{"step": 1}]
+    with log.open("a", encoding="utf-8") as file:
+        file.write('ep": 2}\nno json\n{"step": 3}\n')
+    assert reader.new_entries() == [{"step": 2}, {"step": 3}]
+    assert reader.new_entries() == []
+    log.write_text('{"step": 9}\n', encoding="utf-8")
+    assert reader.new_entries() == [{"step": 9}]
+
+
+def test_steps_done_again_count_as_they_came_out_last():
+    entries = [{"current_steps": step, "loss": loss} for step, loss in ((1, 4.0), (2, 3.0), (3, 2.5), (2, 2.0))]
+    assert latest_by_step(entries, "loss") == ([1, 2, 3], [4.0, 2.0, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("log", "status", "message", "hint"),
+    [
+        (
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+            1,
+            "the GPU has too little memory",
+            "disable_gradient_checkpointing=false",
+        ),
+        ("ValueError: Template qwen9 does not exist.", 1, "has no template `qwen9`", "set `template`"),
+        (
+            "ValueError: Some keys are not used by the HfArgumentParser: ['cutof_len']",
+            1,
+            "does not know the keys 'cutof_len'",
+            "install llamafactory==0.9.5",
+        ),
+        (
+            "ModuleNotFoundError: No module named 'llamafactory'",
+            1,
+            "`llamafactory` is not installed",
+            "pip install 'qsql-lab[train]'",
+        ),
+        ("ValueError: Your setup doesn't support bf16/gpu.", 1, "there is no GPU that torch can use", "use_cpu=true"),
+        (
+            "OSError: Qwen/Qwen9 is not a local folder and is not a valid model identifier listed on",
+            1,
+            "the weights of the model are not there",
+            "model_name_or_path",
+        ),
+        (
+            "OSError: Error no file named model.safetensors, or pytorch_model.bin, found in directory m",
+            1,
+            "the weights of the model are not there",
+            "model_name_or_path",
+        ),
+        (
+            "ImportError: x\nTo fix: run `pip install liger-kernel`.",
+            1,
+            "a package is missing",
+            "pip install liger-kernel",
+        ),
+        ("OSError: [Errno 28] No space left on device", 1, "the disk is full", "make room"),
+        ("loading", -9, "ended by SIGKILL", "run out of memory; `--resume` goes on"),
+        ("  raise X\nqsql._core.QsqlError: it is odd\nhint: make it even\n", 1, "it is odd", "make it even"),
+        ("Traceback\n  File x\nKeyError: 'abc'\n", 1, "KeyError: 'abc'", "the whole log is"),
+        ("", 3, "exit status 3", "the whole log is"),
+    ],
+)
+def test_a_failure_is_explained(tmp_path, log, status, message, hint):
+    path = tmp_path / "train.log"
+    path.write_text(f"some lines\n{log}\n", encoding="utf-8")
+    text, _, last = str(explain(path, status)).rpartition("\nhint: ")
+    assert message in text
+    assert hint in last
+    assert str(path) in text + last
+
+
+def test_the_first_cause_counts_and_a_missing_log_is_no_crash(tmp_path):
+    path = tmp_path / "train.log"
+    path.write_text("torch.OutOfMemoryError: CUDA out of memory\nConnectionError: rank 1 is gone\n", encoding="utf-8")
+    assert "too little memory" in str(explain(path, 1))
+    assert "exit status 1" in str(explain(tmp_path / "none", 1))

@@ -45,7 +45,7 @@ def installed_arguments():
     from llamafactory.hparams import parser  # noqa: PLC0415 - heavy, and needs the stand-in
 
     arguments = {}
-    for group in parser._TRAIN_ARGS:  # noqa: SLF001 - there is no public list
+    for group in parser._TRAIN_ARGS:
         hints = typing.get_type_hints(group)
         for field in dataclasses.fields(group):
             if field.init:

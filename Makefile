@@ -7,7 +7,7 @@ EXTENSION := python/qsql/_core.abi3.so
 SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-ml check format bench fuzz clean toolchain
+.PHONY: help build demo test test-ml loop check format bench fuzz clean toolchain
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
@@ -57,9 +57,13 @@ $(ML_BIN)/llamafactory-cli: tests/ml/requirements.txt
 	$(ML_BIN)/pip install --quiet --no-deps llamafactory==0.9.5
 	@touch $@
 
-test-ml: build $(ML_BIN)/llamafactory-cli ## Run the tests of training, with tiny models on the CPU
+test-ml: build $(ML_BIN)/llamafactory-cli ## Run the tests of training and generation, with tiny models on the CPU
 	$(ML_BIN)/python -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "qsql.pth").write_text("$(CURDIR)/python\n")'
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(ML_BIN)/python -m pytest --quiet -W default tests/ml
+
+loop: build $(ML_BIN)/llamafactory-cli ## Prepare, train, generate and score with a tiny model on the CPU
+	$(ML_BIN)/python -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "qsql.pth").write_text("$(CURDIR)/python\n")'
+	benches/loop.sh
 
 check: build ## Run all linters and type checks
 	cargo fmt --check
@@ -96,4 +100,4 @@ fuzz: | toolchain ## Fuzz everything that reads text, for FUZZ_SECONDS (1800)
 	  -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=4096 -artifact_prefix=artifacts/ -print_final_stats=1
 
 clean: ## Remove everything that was built
-	rm -rf target .venv .venv-ml qsql-demo qsql-tiny $(EXTENSION)
+	rm -rf target .venv .venv-ml qsql-demo qsql-tiny qsql-loop $(EXTENSION)

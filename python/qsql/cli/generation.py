@@ -149,7 +149,7 @@ def _lines(generation: Generation, directory: Path) -> list[str]:
     errors = ", ".join(f"{number} {error.replace('_', ' ')}" for error, number in outcome["errors"].items())
     lines.append(f"{outcome['compiling']:,} compile ({share:.1f}%)" + (f"; {errors}" if errors else ""))
     if repair := outcome["repair"]:
-        lines.append(f"{repair['repaired']:,} of {count(repair['questions'], 'query')[:-1]}s repaired")
+        lines.append(f"{repair['repaired']:,} of {count(repair['questions'], 'prediction')} repaired")
     tokens = outcome["tokens"] + (repair["tokens"] if repair else 0)
     lines.append(f"{count(tokens, 'token')} in {outcome['wall_seconds']['all']:.1f} s")
     for reason, words in (

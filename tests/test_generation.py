@@ -234,6 +234,14 @@ def test_predictions_of_another_run_are_not_overwritten(tmp_path):
     assert (tmp_path / "run" / "predictions.jsonl").read_bytes() == before
 
 
+def test_a_run_that_failed_at_once_does_not_block_its_folder(tmp_path, questions):
+    data = questions({"question": "a?", "schema": SCHEMA})
+    with pytest.raises(QsqlError, match="has no gold"):
+        generate(Settings(data, engine=GOLD), tmp_path / "run")
+    generate(Settings(EXAMPLES, demo.TABLES, engine=GOLD), tmp_path / "run")
+    assert len(lines(tmp_path / "run")) == 48
+
+
 def test_faults_of_queries_are_in_their_lines(tmp_path, questions, scripted):
     answers = {
         "a?": "SELECT nam FROM singer",

@@ -191,6 +191,7 @@ def test_prompts_beyond_the_model_get_no_answer(tmp_path):
     assert {one.finish_reason for (one,) in found} >= {"prompt_too_long", "length"}
 
 
+@pytest.mark.timeout(400)  # on a CPU it takes most of a minute to begin
 def test_continuous_batching_answers_the_same(model, engine):
     continuous = make_engine(EngineSettings(model=model, batching="continuous"))
     assert texts(continuous, requests=REQUESTS[:6]) == texts(engine, requests=REQUESTS[:6])

@@ -30,7 +30,8 @@ def finished_lines(directory: Path, fingerprint: str) -> tuple[dict[str, Line], 
         QsqlError: If the directory holds predictions of another run, which are not to be lost.
     """
     predictions, run = directory / PREDICTIONS, directory / RUN
-    if not predictions.exists():
+    finished = _whole_lines(predictions)
+    if not finished:
         return {}, {}
     record = read_json(run).get("generation", {}) if run.is_file() else {}
     if record.get("fingerprint") != fingerprint:
@@ -38,7 +39,7 @@ def finished_lines(directory: Path, fingerprint: str) -> tuple[dict[str, Line], 
             f"`{predictions}` holds predictions of other questions, another model or other settings\n"
             "hint: choose another `--out`, or remove that folder"
         )
-    return _whole_lines(predictions), _whole_lines(directory / REPAIRS)
+    return finished, _whole_lines(directory / REPAIRS)
 
 
 def _whole_lines(path: Path) -> dict[str, Line]:

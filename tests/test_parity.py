@@ -110,3 +110,20 @@ def test_the_official_report_is_reproduced_byte_for_byte(spider, run_qsql, name)
 def test_golds_are_right_on_every_variant(spider):
     golds, _, db_ids = columns(spider, "dev_1", "dev_gold.sql")
     assert all(verdict.execution for verdict in Scorer(spider / "suite").score(golds, golds, db_ids))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_threads_and_caches_change_no_verdict(spider, tmp_path, threads):
+    """From one scorer to the next results of golds come from files, and from one call to the next from memory."""
+    names = ["dev_10", "c3", "dail_gpt4"]
+    jobs = {name: columns(spider, name, "dev_gold.sql") for name in names}
+    expected = {name: official(spider, name) for name in names}
+    first = {}
+    for _ in range(2):
+        scorer = Scorer(spider / "suite", threads=threads, max_steps=100_000_000, cache_dir=tmp_path)
+        for _ in range(2):
+            for name in names:
+                verdicts = scorer.score(*jobs[name], "exec")
+                assert_equal(verdicts, expected[name][SUITE], set(expected[name]["unreliable"]))
+                assert first.setdefault(name, list(map(repr, verdicts))) == list(map(repr, verdicts))
+        assert scorer.cache_problem is None

@@ -36,7 +36,7 @@ _QUERY_IN_PROSE = re.compile(rf"\bSELECT\s+(?:DISTINCT\s|\*|[^\n]{{0,300}}?\s(?i
 
 # What tells where a query ends: what hides a semicolon, parentheses, and the ends themselves.
 _PIECE = re.compile(
-    r"(?P<hidden>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`\n]*`|\[[^\]\n]{0,200}\]|--[^\n]*|/\*.*?(?:\*/|\Z))"
+    r"(?P<hidden>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`\n]*`|\[[^\[\]\n]*\]|--[^\n]*|/\*.*?(?:\*/|\Z))"
     r"|(?P<open>\()|(?P<close>\))|(?P<semicolon>;)|(?P<line>\n[ \t]*(?P<blank>\n\s*)?)",
     re.DOTALL,
 )

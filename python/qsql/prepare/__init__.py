@@ -78,7 +78,7 @@ def prepare(settings: Settings, out: Path, progress: Callable[[str, int, int], o
         evaluation_files.append({"name": Path(name).name, "questions": count, "sha256": sha256(Path(name))})
     sources = [_read(name, settings, reporter) for name in settings.sources]
     rows = [row for source in sources for row in source.rows]
-    stages, dropped, rows = _clean(rows, settings, signatures, sets, counter, reporter)
+    stages, dropped, rows, lengths = _clean(rows, settings, signatures, sets, counter, reporter)
     if not rows:
         worst = max(stages, key=lambda stage: stage.dropped)
         count = sum(len(source.rows) for source in sources)
@@ -87,10 +87,6 @@ def prepare(settings: Settings, out: Path, progress: Callable[[str, int, int], o
             f"hint: look at the first of them: {dropped[0].row.place}: {dropped[0].detail}"
         )
     train, validation = split_rows(rows, settings.validation, settings.seed, signatures)
-    lengths = None
-    if counter is not None:
-        reporter.of("tokens")
-        lengths = clean.token_lengths(rows, counter)
     reporter.of("writing")
     return write_data_set(
         out,
@@ -118,7 +114,7 @@ def _clean(
     sets: EvaluationSets,
     counter: TokenCounter | None,
     reporter: _Reporter,
-) -> tuple[list[StageCount], list[Dropped], list[Row]]:
+) -> tuple[list[StageCount], list[Dropped], list[Row], list[int] | None]:
     counts: list[StageCount] = []
     dropped: list[Dropped] = []
     on = settings.stages
@@ -158,15 +154,12 @@ def _clean(
         rows,
     )
     note("length")
-    rows = run(
-        "length",
-        lambda rows: clean.drop_long(rows, clean.token_lengths(rows, _required(counter)), settings.cutoff),
-        rows,
-    )
-    return counts, dropped, rows
-
-
-def _required(counter: TokenCounter | None) -> TokenCounter:
-    if counter is None:
-        raise QsqlError("the stage `length` needs a tokenizer\nhint: give `--tokenizer`, or `--skip length`")
-    return counter
+    lengths = None if counter is None else clean.token_lengths(rows, counter)
+    if lengths is not None:
+        measured = lengths
+        rows = run("length", lambda rows: clean.drop_long(rows, measured, settings.cutoff), rows)
+        if "length" in on:
+            lengths = [length for length in measured if length <= settings.cutoff]
+    else:
+        counts.append(StageCount("length", len(rows), 0, is_on=False))
+    return counts, dropped, rows, lengths

@@ -21,13 +21,15 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from qsql._core import QsqlError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 IGNORED = -100
 """The label of a token that is not trained."""
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 """Models whose forward pass is known to keep examples apart by position ids and to take `logits_to_keep`."""
 VARLEN = "qsql_varlen"
+LENGTH_STEP = 512
+"""Of the length of the longest example that is told to varlen attention, in tokens."""
 USABLE_MEMORY = 0.9
 """Share of the GPU's memory that tensors may take; the rest is fragments and buffers of libraries."""
 
@@ -59,6 +61,8 @@ def concatenate(features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         bounds.append(start + length)
     cumulative = torch.tensor(bounds, dtype=torch.int32)
     longest = max(end - start for start, end in itertools.pairwise(bounds))
+    # The kernel takes it as a bound. Few different ones mean few variants of a compiled layer.
+    longest = -(-longest // LENGTH_STEP) * LENGTH_STEP
     return {
         "input_ids": torch.tensor([input_ids]),
         "position_ids": torch.tensor([position_ids]),
@@ -74,54 +78,54 @@ def concatenate(features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def varlen_attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float | None = None,
-    **kwargs: Any,
-) -> tuple[torch.Tensor, None]:
-    """Causal attention within each example of a concatenated row, by torch's flash attention.
+def make_varlen_attention() -> Callable[..., tuple[torch.Tensor, None]]:
+    """Build an attention function for concatenated rows on torch's flash attention for sequences of any lengths.
 
-    Rows that are not concatenated (evaluation, generation) go to `sdpa_attention_forward`.
-
-    Args:
-        module: The attention layer.
-        query: Of shape (1, heads, tokens, size).
-        key: Of shape (1, key-value heads, tokens, size).
-        value: As `key`.
-        attention_mask: Of rows that are not concatenated.
-        scaling: Factor of the scores.
-        kwargs: With `cu_seq_lens_q` and `max_length_q` for concatenated rows.
-
-    Returns:
-        The result of shape (1, tokens, heads, size), and no weights.
+    What the installed torch calls its arguments is found out here, once, so that compiled layers need not.
     """
-    if kwargs.get("cu_seq_lens_q") is None:
-        plain: tuple[torch.Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, **kwargs
-        )
-        return plain
     from torch.nn.attention import varlen  # noqa: PLC0415 - since torch 2.10
 
     parameters = inspect.signature(varlen.varlen_attn).parameters
     # torch 2.10 has `is_causal`, later ones a window; not all of them take fewer keys than queries.
-    causal: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in parameters else {"is_causal": True}
-    if scaling is not None and abs(scaling - query.shape[-1] ** -0.5) > 1e-9:
-        if "scale" not in parameters:
-            raise QsqlError("this torch scales attention in one way only\nhint: use `--attention masked`")
-        causal["scale"] = scaling
-    if "enable_gqa" in parameters:
-        causal["enable_gqa"] = True
-    else:
-        groups = query.shape[1] // key.shape[1]
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    rows = [tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value)]
-    bounds, longest = kwargs["cu_seq_lens_q"], kwargs["max_length_q"]
-    output = varlen.varlen_attn(*rows, bounds, bounds, longest, longest, **causal)
-    return output.unsqueeze(0), None
+    settings: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in parameters else {"is_causal": True}
+    fewer_keys, takes_scale = "enable_gqa" in parameters, "scale" in parameters
+    if fewer_keys:
+        settings["enable_gqa"] = True
+
+    def attend(
+        module: torch.nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        scaling: float | None = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, None]:
+        """Attend within each example; shapes as in transformers: (1, heads, tokens, size) to (1, tokens, heads, size).
+
+        Rows that are not concatenated (evaluation, generation) go to `sdpa_attention_forward`.
+        """
+        bounds = kwargs.get("cu_seq_lens_q")
+        if bounds is None:
+            plain: tuple[torch.Tensor, None] = sdpa_attention_forward(
+                module, query, key, value, attention_mask, scaling=scaling, **kwargs
+            )
+            return plain
+        scale = {}
+        if scaling is not None and abs(scaling - query.shape[-1] ** -0.5) > 1e-9:
+            if not takes_scale:
+                raise QsqlError("this torch scales attention in one way only\nhint: use `--attention masked`")
+            scale = {"scale": scaling}
+        if not fewer_keys:
+            groups = query.shape[1] // key.shape[1]
+            key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+        # Norms and rotations give float32 under autocast, which casts for SDPA but not for this kernel.
+        rows = [tensor.to(value.dtype).squeeze(0).transpose(0, 1) for tensor in (query, key, value)]
+        longest = kwargs["max_length_q"]
+        output = varlen.varlen_attn(*rows, bounds, bounds, longest, longest, **settings, **scale)
+        return output.unsqueeze(0), None
+
+    return attend
 
 
 def varlen_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
@@ -171,7 +175,7 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
             train_dataloader.collate_fn = concatenate
             attention = self._choose_attention(args)
             if attention == "varlen":
-                AttentionInterface.register(VARLEN, varlen_attention)
+                AttentionInterface.register(VARLEN, make_varlen_attention())
                 AttentionMaskInterface.register(VARLEN, varlen_mask)
                 model.set_attn_implementation(VARLEN)
             limit = self.row_limit(args)

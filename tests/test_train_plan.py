@@ -193,6 +193,10 @@ def test_selection_by_execution_needs_databases_and_goes_into_the_configuration(
     with pytest.raises(QsqlError, match="`--select execution` runs the queries"):
         plan(options=Options(select="execution"))
     options = Options(select="execution", database_dir=tmp_path)
+    with pytest.raises(QsqlError, match=r"asks about `d`, and there is no .*d\.sqlite"):
+        plan(options=options)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "d.sqlite").touch()
     values = plan(options=options).config.values
     assert (values["metric_for_best_model"], values["greater_is_better"]) == ("eval_execution", True)
     with pytest.raises(QsqlError, match="divided over several"):

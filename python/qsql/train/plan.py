@@ -279,6 +279,12 @@ def _check_execution(values: dict[str, Any], options: Options, validation: list[
                     f"`{part.path}` entry {number} has no `db_id`, so its SQL cannot be run\n"
                     "hint: prepare the data with `qsql data prepare`, or use `--select loss`"
                 )
+            file = options.database_dir / example["db_id"] / f"{example['db_id']}.sqlite"
+            if not file.is_file():
+                raise QsqlError(
+                    f"`{part.path}` entry {number} asks about `{example['db_id']}`, and there is no `{file}`\n"
+                    "hint: name another `--db`, or prepare the data with another `--seed`"
+                )
 
 
 def _shape(config: Config, model: Path | None, remarks: list[str]) -> Shape | None:

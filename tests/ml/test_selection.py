@@ -17,15 +17,15 @@ from qsql.train.selection import ExecutionSelection, read_sample
 REPLACED = """
 import json, sys
 from qsql.train import selection, worker
-from qsql.train.generation import Completion
+from qsql.engines import Completion
 rows = {row["instruction"]: row["output"] for row in json.load(open(sys.argv[2]))}
 calls = []
 def answer(model, tokenizer, prompts, **_):
     calls.append(len(prompts))
     right = len(calls) == 2
     queries = [rows[prompt] if right else "SELECT 0 WHERE 0" for prompt in prompts]
-    return [Completion("```sql\\n" + query + ";\\n```", True) for query in queries]
-selection.generate_greedily = answer
+    return [Completion("```sql\\n" + query + ";\\n```", 1, "stop", 0.0) for query in queries]
+selection.answer = answer
 worker.main()
 """
 

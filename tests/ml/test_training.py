@@ -78,14 +78,14 @@ def test_a_run_leaves_a_model_curves_and_its_record(finished):
 def test_the_saved_model_answers_prompts(finished):
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
 
-    from qsql.train.generation import generate_greedily  # noqa: PLC0415
+    from qsql.train.selection import answer  # noqa: PLC0415
 
     out, _ = finished
     model, tokenizer = AutoModelForCausalLM.from_pretrained(out), AutoTokenizer.from_pretrained(out)
     model.train()
     prompts = ["a", "a much longer question about many things, " * 5, "of middling length " * 3]
-    together = generate_greedily(model, tokenizer, prompts, max_new_tokens=8)
-    alone = [generate_greedily(model, tokenizer, [prompt], max_new_tokens=8)[0] for prompt in prompts]
+    together = answer(model, tokenizer, prompts)
+    alone = [answer(model, tokenizer, [prompt])[0] for prompt in prompts]
     assert [completion.text for completion in together] == [completion.text for completion in alone]
     assert model.training
 

@@ -200,10 +200,10 @@ def test_continuous_batching_answers_the_same(model, engine):
 
 
 def test_turns_end_where_the_template_ends_them(model):
-    tokenizer = ChatTokenizer(EngineSettings(model=model))
+    tokenizer = ChatTokenizer.load(EngineSettings(model=model))
     end = tokenizer._tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert tokenizer.stop_tokens() == sorted({tokenizer._tokenizer.eos_token_id, end})
-    (ids,) = ChatTokenizer(EngineSettings(model=model, system="Be brief.")).encode(["hello"])
+    (ids,) = ChatTokenizer.load(EngineSettings(model=model, system="Be brief.")).encode(["hello"])
     text = tokenizer._tokenizer.decode(ids)
     assert text == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
 

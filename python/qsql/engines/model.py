@@ -51,26 +51,44 @@ def sample_seed(seed: int, key: str, number: int = 0) -> int:
 class ChatTokenizer:
     """The tokenizer of a model with its chat template: prompts in, token ids out, and back.
 
+    Args:
+        model: Its name, for messages.
+        config: The model's configuration.
+        tokenizer: The tokenizer of transformers.
+        system: Text of a system turn; by default what the template does without one.
+
     Raises:
-        QsqlError: If it cannot be loaded, or has no chat template. The weights are not touched.
+        QsqlError: If it has no chat template.
     """
 
-    def __init__(self, settings: EngineSettings) -> None:
-        from transformers import AutoConfig, AutoTokenizer
-
-        self.model = settings.model_name()
-        check_model(self.model)
-        try:
-            self.config = AutoConfig.from_pretrained(self.model)
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(self.model)
-        except (OSError, ValueError, KeyError) as error:
-            raise unloadable(self.model, error) from None
-        if self._tokenizer.chat_template is None:
+    def __init__(self, model: str, config: Any, tokenizer: Any, system: str | None = None) -> None:
+        self.model = model
+        self.config = config
+        self._tokenizer = tokenizer
+        if tokenizer.chat_template is None:
             raise QsqlError(
-                f"the tokenizer of `{self.model}` has no chat template\n"
+                f"the tokenizer of `{model}` has no chat template\n"
                 "hint: use an instruction-tuned or fine-tuned model, or put a `chat_template.jinja` into its folder"
             )
-        self._system = [{"role": "system", "content": settings.system}] if settings.system else []
+        self._system = [{"role": "system", "content": system}] if system else []
+
+    @classmethod
+    def load(cls, settings: EngineSettings) -> ChatTokenizer:
+        """Load the tokenizer of the settings' model.
+
+        Raises:
+            QsqlError: If it cannot be loaded, or has no chat template. The weights are not touched.
+        """
+        from transformers import AutoConfig, AutoTokenizer
+
+        model = settings.model_name()
+        check_model(model)
+        try:
+            config = AutoConfig.from_pretrained(model)
+            tokenizer = AutoTokenizer.from_pretrained(model)
+        except (OSError, ValueError, KeyError) as error:
+            raise unloadable(model, error) from None
+        return cls(model, config, tokenizer, settings.system)
 
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of each prompt as the user's turn, up to where the model's turn begins."""

@@ -119,7 +119,7 @@ def _work(settings: EngineSettings, device: str, connection: Connection) -> None
     # Ctrl-C reaches the whole group; the parent decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        engine = TransformersEngine(settings, device)
+        engine = TransformersEngine.load(settings, device)
         connection.send(("ready", engine.describe()))
         while True:
             try:

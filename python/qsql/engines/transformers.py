@@ -6,13 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
-from qsql.engines import Completion, Engine, need
+from qsql.engines import Completion, Engine, EngineSettings, need
 from qsql.engines.model import ChatTokenizer, unloadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from qsql.engines import Batch, Decoding, EngineSettings, Request
+    from qsql.engines import Batch, Decoding, Request
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 BATCHINGS = ("sorted", "continuous")
@@ -38,9 +38,9 @@ def make_transformers_engine(settings: EngineSettings) -> Engine:
         if number is not None and number < 1:
             raise QsqlError(f"{name} is {number}\nhint: it must be at least 1")
     devices = settings.devices or _devices()
-    tokenizer = ChatTokenizer(settings)
+    tokenizer = ChatTokenizer.load(settings)
     if len(devices) == 1:
-        return TransformersEngine(settings, devices[0], tokenizer)
+        return TransformersEngine.load(settings, devices[0], tokenizer)
     from qsql.engines.parallel import ParallelEngine
 
     return ParallelEngine(settings, devices)
@@ -58,47 +58,68 @@ class TransformersEngine:
     """Completes prompts on one device.
 
     Args:
-        settings: The model and how it runs.
-        device: Like `cuda:0` or `cpu`.
-        tokenizer: If it is loaded already.
+        settings: How it runs.
+        device: Like `cuda:0` or `cpu`, where the model is.
+        tokenizer: That of the model.
+        model: A causal language model of transformers, not in training mode.
     """
 
-    def __init__(self, settings: EngineSettings, device: str, tokenizer: ChatTokenizer | None = None) -> None:
+    def __init__(self, settings: EngineSettings, device: str, tokenizer: ChatTokenizer, model: Any) -> None:
+        self._settings = settings
+        self._tokenizer = tokenizer
+        self._device = device
+        self._model: Any = model
+        self._stops = tokenizer.stop_tokens(model.generation_config)
+        self._room = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self._budget: int | None = settings.batch_tokens
+        self._retreats = 0
+
+    @classmethod
+    def load(cls, settings: EngineSettings, device: str, tokenizer: ChatTokenizer | None = None) -> TransformersEngine:
+        """Load the model of the settings.
+
+        Raises:
+            QsqlError: If it cannot be loaded, lacks weights, or does not fit.
+        """
         import torch
         import transformers
         from safetensors import SafetensorError
 
         from qsql.engines.decoding import use_grouped_attention
 
-        self._settings = settings
-        self._tokenizer = tokenizer or ChatTokenizer(settings)
-        self._device = device
+        tokenizer = tokenizer or ChatTokenizer.load(settings)
         name = settings.dtype if settings.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
         # Bars of our own show how far things are.
         transformers.utils.logging.disable_progress_bar()
         try:
             model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
-                self._tokenizer.model, dtype=getattr(torch, name), output_loading_info=True
+                tokenizer.model, dtype=getattr(torch, name), output_loading_info=True
             )
-            self._model: Any = model.to(device).eval()
+            model = model.to(device).eval()
         except torch.OutOfMemoryError:
             raise QsqlError(
-                f"`{self._tokenizer.model}` does not fit into the memory of {device}\n"
+                f"`{tokenizer.model}` does not fit into the memory of {device}\n"
                 "hint: use a smaller model, another device, or --dtype bfloat16"
             ) from None
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise unloadable(self._tokenizer.model, error) from None
+            raise unloadable(tokenizer.model, error) from None
         if lacking := sorted(loaded["missing_keys"]):
             raise QsqlError(
-                f"`{self._tokenizer.model}` lacks weights: {', '.join(lacking[:3])}{', ...' if lacking[3:] else ''}\n"
+                f"`{tokenizer.model}` lacks weights: {', '.join(lacking[:3])}{', ...' if lacking[3:] else ''}\n"
                 "hint: see that its files are whole; random weights in their place would answer nonsense"
             )
-        use_grouped_attention(self._model)
-        self._stops = self._tokenizer.stop_tokens(self._model.generation_config)
-        self._dtype = name
-        self._room = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        self._budget: int | None = settings.batch_tokens
-        self._retreats = 0
+        use_grouped_attention(model)
+        return cls(settings, device, tokenizer, model)
+
+    @classmethod
+    def around(cls, model: Any, tokenizer: Any) -> TransformersEngine:
+        """Take a model that is loaded already, such as one in training, as it is.
+
+        Raises:
+            QsqlError: If the tokenizer has no chat template.
+        """
+        chat = ChatTokenizer(str(model.config.name_or_path), model.config, tokenizer)
+        return cls(EngineSettings(), str(model.device), chat, model)
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Batch]:
         """Complete requests, the longest prompts first, so that memory is short at once or not at all.
@@ -141,7 +162,7 @@ class TransformersEngine:
         is_gpu = self._device.startswith("cuda")
         return {
             "model": str(self._tokenizer.model),
-            "dtype": self._dtype,
+            "dtype": str(self._model.dtype).removeprefix("torch."),
             "chat_template_sha256": self._tokenizer.template_hash(),
             "stop_tokens": self._stops,
             "device": torch.cuda.get_device_name(self._device) if is_gpu else self._device,

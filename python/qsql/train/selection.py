@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed
@@ -12,8 +13,10 @@ from transformers import TrainerCallback
 
 from qsql import results
 from qsql._core import QsqlError, Scorer
+from qsql.engines import Completion, Decoding, Request
+from qsql.engines.model import ChatTokenizer
+from qsql.engines.transformers import TransformersEngine
 from qsql.prompt import extract_sql
-from qsql.train.generation import chat_tokens, generate_greedily
 from qsql.train.padding_free import IGNORED
 from qsql.train.progress import EXECUTION_LOG
 
@@ -86,6 +89,7 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
         args: Any,
         state: Any,
         control: Any,
+        model: Any = None,
         processing_class: Any = None,
         train_dataloader: Any = None,
         **_: Any,
@@ -96,7 +100,8 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
             QsqlError: If LLaMA-Factory's template and the chat template of the tokenizer differ.
         """
         del args, state, control
-        known = {tuple(chat_tokens(processing_class, prompt)) for prompt in self._training_prompts}
+        chat_tokenizer = ChatTokenizer(str(model.config.name_or_path), model.config, processing_class)
+        known = {tuple(tokens) for tokens in chat_tokenizer.encode(self._training_prompts)}
         first = train_dataloader.dataset[0]
         length = next(index for index, label in enumerate(first["labels"]) if label != IGNORED)
         trained = first["input_ids"][:length]
@@ -136,7 +141,7 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
 
     def _measure(self, step: int, model: Any, tokenizer: Any) -> float:
         started = time.perf_counter()
-        completions = generate_greedily(model, tokenizer, [example["instruction"] for example in self._sample])
+        completions = answer(model, tokenizer, [example["instruction"] for example in self._sample])
         predictions = [extract_sql(completion.text) for completion in completions]
         golds = [example["output"] for example in self._sample]
         verdicts = self._scorer.score(golds, predictions, self._db_ids, etype="exec")
@@ -155,9 +160,31 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
             "execution": correct / len(verdicts),
             "correct": correct,
             "count": len(verdicts),
-            "unfinished": sum(not completion.finished for completion in completions),
+            "unfinished": sum(completion.finish_reason != "stop" for completion in completions),
             "seconds": round(time.perf_counter() - started, 2),
         }
         with (self._directory / EXECUTION_LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
         return correct / len(verdicts)
+
+
+def answer(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[Completion]:
+    """Answer prompts greedily with a model in training, whose mode is kept."""
+    # The engine needs the model itself, not what spreads it over processes.
+    model = getattr(model, "module", model)
+    is_training = model.training
+    model.eval()
+    precision = (
+        torch.autocast(model.device.type, dtype=torch.bfloat16)
+        if model.device.type == "cuda" and model.dtype == torch.float32
+        else nullcontext()
+    )
+    completions: dict[int, Completion] = {}
+    try:
+        requests = [Request(str(number), prompt) for number, prompt in enumerate(prompts)]
+        with precision:
+            for batch in TransformersEngine.around(model, tokenizer).generate(requests, Decoding()):
+                completions.update((position, found[0]) for position, found in batch)
+    finally:
+        model.train(is_training)
+    return [completions[position] for position in range(len(prompts))]

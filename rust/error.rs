@@ -91,6 +91,12 @@ pub enum Error {
         /// What the panic said.
         message: String,
     },
+    /// A panic while one query ran: a defect of ours.
+    #[error("internal error while running a query: {message}")]
+    Query {
+        /// What the panic said.
+        message: String,
+    },
     /// A panic inside the evaluator: a defect of ours, stopped at the boundary.
     #[error("internal error while scoring item {index} (database `{db_id}`): {message}")]
     Internal {
@@ -134,6 +140,7 @@ impl Error {
             }
             Self::Threads { .. } => Some("ask for fewer threads".to_owned()),
             Self::Check { .. } => Some("please report the queries and their schemas".to_owned()),
+            Self::Query { .. } => Some("please report the query and its database".to_owned()),
             Self::Internal { .. } => Some("please report this item; the other items are not affected".to_owned()),
             Self::Interrupted => None,
         }

@@ -12,6 +12,7 @@ from qsql._core import (
     Denotation,
     ExactMatch,
     QsqlError,
+    QueryResult,
     Schema,
     Scorer,
     Verdict,
@@ -20,6 +21,7 @@ from qsql._core import (
     check,
     exact_match,
     hardness,
+    query,
     score,
 )
 
@@ -28,6 +30,7 @@ __all__ = [
     "Denotation",
     "ExactMatch",
     "QsqlError",
+    "QueryResult",
     "Schema",
     "Scorer",
     "Verdict",
@@ -36,5 +39,6 @@ __all__ = [
     "check",
     "exact_match",
     "hardness",
+    "query",
     "score",
 ]

@@ -12,6 +12,7 @@ __all__ = [
     "Denotation",
     "ExactMatch",
     "QsqlError",
+    "QueryResult",
     "Schema",
     "Scorer",
     "Verdict",
@@ -22,6 +23,7 @@ __all__ = [
     "describe_definitions",
     "exact_match",
     "hardness",
+    "query",
     "score",
     "sqlite_compile_options",
     "sqlite_version",
@@ -376,6 +378,52 @@ def hardness(sql: str, schema: Schema | dict[str, list[str]]) -> _Hardness:
 
     Raises:
         QsqlError: If Spider's grammar rejects the query.
+    """
+
+@final
+class QueryResult:
+    """What one query returned on one database."""
+
+    @property
+    def state(self) -> Literal["ran", "sql_error", "timeout", "too_large", "forbidden", "database_error"]:
+        """How it went; anything but "ran" leaves no rows."""
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+    @property
+    def rows(self) -> list[tuple[int | float | str | bytes | None, ...]]:
+        """The first rows, in the order in which SQLite returns them."""
+    @property
+    def truncated(self) -> bool:
+        """Whether there are more rows."""
+    @property
+    def detail(self) -> str | None:
+        """What happened where there is no result."""
+
+def query(
+    database: str | PathLike[str],
+    sql: str,
+    *,
+    max_rows: int = 1000,
+    timeout: float = 30.0,
+    max_steps: int = 1_000_000_000,
+    max_memory: int = 134_217_728,
+) -> QueryResult:
+    """Run one query on one `.sqlite` file, in the sandbox, and return its first rows.
+
+    Nothing is written, whatever the query says. What it does wrong is the state of the result.
+
+    Args:
+        database: The file.
+        sql: One statement that reads.
+        max_rows: Rows to return; no more are computed.
+        timeout: Seconds.
+        max_steps: SQLite instructions.
+        max_memory: Bytes of memory; what the rows take is limited to 64 MiB besides.
+
+    Raises:
+        QsqlError: If there is no database, or a limit makes no sense.
+        KeyboardInterrupt: Soon after Ctrl-C.
     """
 
 def score(

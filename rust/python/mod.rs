@@ -7,6 +7,7 @@
 
 mod check;
 mod describe;
+mod query;
 mod scorer;
 mod spider;
 
@@ -103,6 +104,8 @@ mod _core {
     use super::check::{Check, check};
     #[pymodule_export]
     use super::describe::{describe, describe_definitions};
+    #[pymodule_export]
+    use super::query::{QueryResult, query};
     #[pymodule_export]
     use super::scorer::{Denotation, Scorer, Verdict, score_one, sqlite_compile_options, sqlite_version};
     #[pymodule_export]

@@ -131,11 +131,7 @@ pub(super) struct Denotation(score::Denotation);
 impl Denotation {
     #[getter]
     fn state(&self) -> &'static str {
-        match self.0.state {
-            State::Scored => "ran",
-            State::GoldError => "database_error",
-            state => state.name(),
-        }
+        run_state(self.0.state)
     }
 
     #[getter]
@@ -443,7 +439,16 @@ impl Scorer {
     }
 }
 
-fn seconds(timeout: f64) -> PyResult<Duration> {
+/// The state of a query that is compared with no other.
+pub(super) fn run_state(state: State) -> &'static str {
+    match state {
+        State::Scored => "ran",
+        State::GoldError => "database_error",
+        state => state.name(),
+    }
+}
+
+pub(super) fn seconds(timeout: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(timeout).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(|| {
         QsqlError::new_err(format!("a timeout of {timeout} seconds is none\nhint: give a number above 0"))
     })

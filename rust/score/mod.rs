@@ -12,6 +12,7 @@ mod exact;
 mod gold;
 mod golds;
 mod plug;
+mod rows;
 mod schema;
 mod store;
 
@@ -31,6 +32,7 @@ use golds::Golds;
 pub use check::{Fault, FaultKind, check};
 pub use denotations::Denotation;
 pub use exact::ExactVerdict;
+pub use rows::{QueryResult, query};
 pub use schema::{DatabaseSchemas, read_schema};
 
 /// How a prediction is judged.

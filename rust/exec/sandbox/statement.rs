@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "statements are stepped through the C interface")]
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 
@@ -27,6 +27,15 @@ impl<'a> Statement<'a> {
     pub(super) fn columns(&self) -> usize {
         // SAFETY: the handle is a live statement, here and in the methods below.
         usize::try_from(unsafe { ffi::sqlite3_column_count(self.handle) }).unwrap_or(0)
+    }
+
+    /// The name of a column. Bytes that are no UTF-8 become replacement characters.
+    pub(super) fn name(&self, column: usize) -> String {
+        let column = c_int::try_from(column).unwrap_or(c_int::MAX);
+        // SAFETY: as above. The name, null where there is no memory for it, lives until the next call.
+        let name = unsafe { ffi::sqlite3_column_name(self.handle, column) };
+        // SAFETY: not null, hence a C string.
+        if name.is_null() { String::new() } else { unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned() }
     }
 
     pub(super) fn parameters(&self) -> c_int {
@@ -57,8 +66,10 @@ impl Drop for Statement<'_> {
     }
 }
 
-/// Takes in the result of a query. Either method may break off; nothing more is computed then.
+/// Takes in the result of a query. `start` and `row` may break off; nothing more is computed then.
 pub trait Reader {
+    /// The names of its columns, before all else, for readers that want them.
+    fn names(&mut self, _: impl Iterator<Item = String>) {}
     /// The query is valid, and its result has so many columns; no row is computed yet.
     fn start(&mut self, columns: usize) -> ControlFlow<()>;
     /// The next row.

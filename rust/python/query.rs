@@ -10,7 +10,7 @@ use super::scorer::{run_state, seconds};
 use super::{guarded, interruptible};
 use crate::exec::sandbox::Limits;
 use crate::exec::suite::Suite;
-use crate::score::{self, Progress};
+use crate::score::{self, Progress, Protocol};
 
 /// What one query returned on one database.
 ///
@@ -19,6 +19,7 @@ use crate::score::{self, Progress};
 /// rows: the first rows, as tuples of what Python's `sqlite3` returns.
 /// truncated: whether there are more rows.
 /// detail: what happened where there is no result; else None.
+#[expect(clippy::doc_markdown, reason = "Python's docstring")]
 #[pyclass(frozen, module = "qsql")]
 pub(super) struct QueryResult(score::QueryResult);
 
@@ -66,7 +67,7 @@ impl QueryResult {
 /// Nothing is written, whatever the query says; no more than `max_rows` rows are computed. What the query does wrong is the
 /// state of the result. Raises `QsqlError` if there is no database, `KeyboardInterrupt` soon after Ctrl-C.
 #[pyfunction]
-#[pyo3(signature = (database, sql, *, max_rows = 1000, timeout = 30.0, max_steps = 1_000_000_000, max_memory = 128 << 20))]
+#[pyo3(signature = (database, sql, *, max_rows = 1000, timeout = 30.0, max_steps = 1_000_000_000, max_memory = 134_217_728))]
 pub(super) fn query(
     py: Python<'_>,
     database: PathBuf,
@@ -83,4 +84,16 @@ pub(super) fn query(
         score::query(&suite.files()[0], &text, &limits, max_rows, cancel)
     })?;
     Ok(QueryResult(found))
+}
+
+/// Return the text that scoring executes for a query, by the rules of the official tool.
+///
+/// Operators are joined, `YEAR(CURDATE())` is 2020, DISTINCT and further statements go unless `keep_distinct`; in a prediction
+/// each placeholder `value` is 1.
+#[pyfunction]
+#[pyo3(signature = (sql, *, is_prediction = false, keep_distinct = false))]
+pub(super) fn executed_text(sql: &Bound<'_, PyString>, is_prediction: bool, keep_distinct: bool) -> String {
+    let protocol = Protocol { keep_distinct, ..Protocol::default() };
+    let sql = sql.to_string_lossy();
+    if is_prediction { score::executed_prediction(&sql, protocol) } else { score::executed_text(&sql, protocol) }
 }

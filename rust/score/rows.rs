@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn rows_beyond_all_memory_are_too_large() {
-        let endless = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT hex(zeroblob(9999)) FROM r";
+        let endless =
+            "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT hex(zeroblob(9999)) FROM r";
         let found = run(endless, usize::MAX);
         assert_eq!(found.state, State::TooLarge);
         assert!(found.rows.is_empty());
@@ -168,6 +169,6 @@ mod tests {
     fn a_failed_query_has_no_rows() {
         let found = run("DELETE FROM t", 5);
         assert_eq!((found.state, found.rows.len()), (State::Forbidden, 0));
-        assert_eq!(run("SELECT nothing FROM t", 5).detail.as_deref(), Some("no such column: nothing"));
+        assert_eq!(run("SELECT missing FROM t", 5).detail.as_deref(), Some("no such column: missing"));
     }
 }

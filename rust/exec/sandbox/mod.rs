@@ -354,7 +354,9 @@ impl Database {
             let scale = if self.watch.calls_json() { WORK / JSON_WORK } else { 1 };
             self.watch.compiled(scale * bytes * u64::from(most.unsigned_abs()));
         }
-        reader.names(statement.iter().flat_map(|statement| (0..statement.columns()).map(|column| statement.name(column))));
+        reader.names(
+            statement.iter().flat_map(|statement| (0..statement.columns()).map(|column| statement.name(column))),
+        );
         if reader.start(statement.as_ref().map_or(0, Statement::columns)).is_break() {
             return Ok(());
         }

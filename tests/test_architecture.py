@@ -17,7 +17,7 @@ LAYERS = [
     {"cli"},
     {"prepare", "evaluate", "official", "report", "demo"},
     {"results"},
-    {"data", "prompt", "schema_text", "config"},
+    {"data", "prompt", "schema_text", "config", "features"},
     {"__init__"},
     {"_core"},
 ]

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from qsql._core import QsqlError, __version__
-from qsql.cli import data, evaluation
+from qsql.cli import data, evaluation, report
 from qsql.cli.terminal import note
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("eval")(evaluation.evaluate_command)
+app.command("report")(report.report_command)
 app.command("demo")(evaluation.demo_command)
 app.add_typer(data.app, name="data")
 

@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.command("eval")(evaluation.evaluate_command)
 app.command("report")(report.report_command)
+app.command("compare")(report.compare_command)
 app.command("demo")(evaluation.demo_command)
 app.add_typer(data.app, name="data")
 

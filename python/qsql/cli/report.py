@@ -1,4 +1,4 @@
-"""`qsql report`."""
+"""`qsql report`, `qsql compare`, `qsql explain` and `qsql card`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,35 @@ def report_command(
 
     with stage_bar() as progress:
         problems = write_report(found, html, train_run, progress)
+    for problem in problems:
+        note(f"warning: {problem}")
+    note(f"written to `{html}`")
+
+
+def compare_command(
+    runs: Annotated[list[Path], typer.Argument(metavar="A B...", help="Run directories; each is compared with A.")],
+    *,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page that works offline.")] = None,
+    db: Annotated[Path | None, typer.Option(help="Folder of the databases, if they have moved.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Won and lost examples to show in the terminal.")] = 10,
+) -> None:
+    """Tell whether runs on the same golds differ by more than chance, and on which examples."""
+    from rich.console import Console
+
+    from qsql.report.compare import compare, comparison_text, warnings, write_comparison
+    from qsql.report.run import read_run
+
+    if len(runs) < 2:
+        raise typer.BadParameter("give two runs or more")
+    found = [read_run(run, db) for run in runs]
+    comparisons = compare(found)
+    for warning in warnings(found):
+        note(f"warning: {warning}")
+    if html is None:
+        Console(highlight=False).print(comparison_text(comparisons, limit))
+        return
+    with stage_bar() as progress:
+        problems = write_comparison(found, comparisons, html, progress)
     for problem in problems:
         note(f"warning: {problem}")
     note(f"written to `{html}`")

@@ -66,3 +66,22 @@ def compare_command(
     for problem in problems:
         note(f"warning: {problem}")
     note(f"written to `{html}`")
+
+
+def explain_command(
+    *,
+    gold: Annotated[str, typer.Option(metavar="SQL", help="The query that is right.")],
+    pred: Annotated[str, typer.Option(metavar="SQL", help="The prediction.")],
+    db: Annotated[Path, typer.Option(help="A .sqlite file, or a folder with a database and its variants.")],
+    keep_distinct: Annotated[
+        bool, typer.Option("--keep_distinct", "--keep-distinct", help="Keep DISTINCT; officially it is removed.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds for one query on one database.")] = 30.0,
+) -> None:
+    """Tell why one prediction is right or wrong."""
+    from rich.console import Console
+
+    from qsql.report.explain import explain, explanation_text
+
+    found = explain(gold, pred, db, keep_distinct=keep_distinct, timeout=timeout)
+    Console(highlight=False).print(explanation_text(found))

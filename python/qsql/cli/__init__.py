@@ -27,6 +27,7 @@ app.command("eval")(evaluation.evaluate_command)
 app.command("report")(report.report_command)
 app.command("compare")(report.compare_command)
 app.command("explain")(report.explain_command)
+app.command("card")(report.card_command)
 app.command("demo")(evaluation.demo_command)
 app.add_typer(data.app, name="data")
 

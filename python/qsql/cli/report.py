@@ -85,3 +85,34 @@ def explain_command(
 
     found = explain(gold, pred, db, keep_distinct=keep_distinct, timeout=timeout)
     Console(highlight=False).print(explanation_text(found))
+
+
+def card_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory that `qsql eval` wrote.")],
+    *,
+    train_run: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Training run, for setup, losses and curves.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the card there, not to stdout.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model; else that of its folder.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="ID", help="Evaluation set on the hub; else the name of the golds.")
+    ] = None,
+    license_: Annotated[str | None, typer.Option("--license", help="Licence of the model, by the hub's list.")] = None,
+    base_model: Annotated[
+        str | None, typer.Option(metavar="ID", help="Base model on the hub, where training names a folder.")
+    ] = None,
+) -> None:
+    """Write a model card for the hub; what the runs do not tell is missing in it."""
+    from qsql.report.card import CardSettings, model_card
+    from qsql.report.curves import read_training
+    from qsql.report.run import read_run
+    from qsql.results import write_text
+
+    training = None if train_run is None else read_training(train_run)
+    text = model_card(read_run(run), training, CardSettings(name, dataset, license_, base_model))
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    write_text(out, text)
+    note(f"written to `{out}`")

@@ -12,6 +12,7 @@ from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
 from qsql import QsqlError, demo, results
 from qsql.evaluate import Settings, evaluate
+from qsql.report.breakdown import turns
 from qsql.report.compare import compare, points, verdict_text, warnings
 from qsql.report.run import read_run
 from qsql.report.statistics import bootstrap_interval, mcnemar, paired
@@ -148,6 +149,19 @@ def test_other_versions_and_limits_are_said(runs, tmp_path):
     found = warnings([read_run(runs["strong"]), read_run(tmp_path / "other")])
     assert found[0] == "`timeout` differs: 1.0, 30.0"
     assert found[1].startswith("versions of sqlite differ: 3.0, 3.")
+
+
+def test_turns_are_compared_with_a_warning(demo_databases, tmp_path):
+    lines = demo.GOLD.read_text(encoding="utf-8").splitlines()[:3]
+    (tmp_path / "gold.txt").write_text("\n".join([*lines[:2], "", lines[2]]), encoding="utf-8")
+    queries = [line.split("\t")[0] for line in lines]
+    (tmp_path / "pred.txt").write_text("\n".join([*queries[:2], "", queries[2]]), encoding="utf-8")
+    evaluate(Settings(tmp_path / "gold.txt", tmp_path / "pred.txt", demo_databases), tmp_path / "turns")
+    run = read_run(tmp_path / "turns")
+    assert list(turns(run)) == ["turn 1", "turn 2"]
+    assert warnings([run, run]) == [
+        "turns of an interaction are compared as if each stood alone, so that intervals are too narrow"
+    ]
 
 
 def test_differences_have_signs():

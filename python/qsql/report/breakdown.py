@@ -24,7 +24,9 @@ def levels(run: Run) -> dict[str, dict[str, Any]]:
 
 def turns(run: Run) -> dict[str, dict[str, Any]]:
     """Totals by turn where there are interactions, as `summary.json` has them."""
-    return {turn: run.summary[turn] for turn in results.TURNS if run.summary["joint_all"] and turn in run.summary}
+    if not run.summary["joint_all"]:
+        return {}
+    return {turn: run.summary[turn] for turn in results.TURNS if run.summary[turn]["count"]}
 
 
 def by_database(run: Run) -> dict[str, dict[str, Any]]:

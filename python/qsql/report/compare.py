@@ -124,8 +124,11 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     versions = {
         f"versions of {name} differ": {run.evaluation["versions"][name] for run in runs} for name in ("qsql", "sqlite")
     }
-    found = limits | versions
-    return [f"{label}: {', '.join(sorted(values))}" for label, values in found.items() if len(values) > 1]
+    differing = limits | versions
+    found = [f"{label}: {', '.join(sorted(values))}" for label, values in differing.items() if len(values) > 1]
+    if runs[0].summary["joint_all"]:
+        found.append("turns of an interaction are compared as if each stood alone, so that intervals are too narrow")
+    return found
 
 
 def _verdicts(run: Run, level: str, metric: str) -> list[bool | None]:

@@ -247,7 +247,7 @@ def examples_data(
                 f"the databases of `{run.name}` are not where they were, so that schemas and results are not shown; "
                 "`--db` tells where they are"
             )
-    if any(run.settings["plug_value"] for run in runs):
+    if any(run.settings["plug_value"] and "execution" in run.metrics for run in runs):
         problems.append(
             "values of the golds were plugged into predictions; the results shown are of predictions as they stand"
         )

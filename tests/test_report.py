@@ -165,7 +165,15 @@ def test_results_are_cut_to_where_they_begin_to_differ(numbers):
     assert [row for row, own in zip(found.prediction.rows, found.prediction.own, strict=True) if own] == [["-1"]]
     assert len(found.gold.rows) == ROWS
     moved = results_on(numbers, "SELECT n FROM number", "SELECT n FROM number ORDER BY n = 300, n", RULES)
-    assert moved.gold.first == 298
+    assert (moved.gold.first, moved.are_reordered) == (298, False)
+
+
+def test_the_same_rows_in_another_order_are_said_to_be(run_qsql, numbers):
+    pair = ["--gold", "SELECT n FROM number ORDER BY n LIMIT 3", "--pred", "SELECT 2 - n FROM number LIMIT 3"]
+    text = run_qsql("explain", *pair, "--db", numbers).stdout
+    assert "the same rows in another order" in text
+    found = results_on(numbers, "SELECT 1", "SELECT 1", RULES)
+    assert not found.are_reordered
 
 
 def test_the_terminal_takes_cells_for_text(run_qsql, numbers):

@@ -320,6 +320,8 @@ def _answer(run: Run, item: Item, *, has_database: bool) -> dict[str, Any]:
             "gold": _result(found.gold),
             "prediction": _result(found.prediction),
         }
+        if found.are_reordered:
+            answer["results"]["reordered"] = True
     return answer
 
 

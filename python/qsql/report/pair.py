@@ -97,6 +97,8 @@ class Results:
     file: str
     gold: Result
     prediction: Result
+    are_reordered: bool
+    """Whether both have the same rows in another order, as far as they were looked at."""
 
 
 def results_on(file: Path, gold: str, prediction: str, settings: Mapping[str, Any]) -> Results:
@@ -123,7 +125,8 @@ def results_on(file: Path, gold: str, prediction: str, settings: Mapping[str, An
     left_own, right_own = _own(left_keys, right_keys), _own(right_keys, left_keys)
     shared = min(len(left_keys), len(right_keys))
     moved = next((at for at in range(shared) if left_keys[at] != right_keys[at]), 0)
-    return Results(file.name, _shown(left, left_own, moved), _shown(right, right_own, moved))
+    are_reordered = left_keys != right_keys and not any(left_own) and not any(right_own)
+    return Results(file.name, _shown(left, left_own, moved), _shown(right, right_own, moved), are_reordered)
 
 
 def _own(keys: list[str], others: list[str]) -> list[bool]:

@@ -143,7 +143,10 @@ def marked(pieces: Sequence[str]) -> Text:
 
 def side_by_side(results: Results) -> RenderableType:
     """Show what gold and prediction return, beside each other, or below where they are too wide for a terminal."""
-    titles = ("the gold returns", "the prediction returns")
+    titles = (
+        "the gold returns",
+        "the same rows in another order" if results.are_reordered else "the prediction returns",
+    )
     if max(_width(results.gold), _width(results.prediction)) > _HALF:
         tables = (_result_table(results.gold), _result_table(results.prediction))
         return Group(*(Group(Text(title, style="bold"), table) for title, table in zip(titles, tables, strict=True)))

@@ -133,9 +133,9 @@
       shown.append(element("div", { class: "pair" }, query("Gold", answer.gold), query(`Prediction${of}`, answer.sql)));
       for (const line of complaints(answer)) shown.append(element("p", { class: "quiet" }, line));
       if (answer.results) {
-        const { file, gold, prediction } = answer.results;
+        const { file, gold, prediction, reordered } = answer.results;
         shown.append(element("h3", {}, `First database that tells them apart: ${file}`),
-          element("div", { class: "pair" }, result("The gold returns", gold), result(`The prediction${of} returns`, prediction)));
+          element("div", { class: "pair" }, result("The gold returns", gold), result(`The prediction${of} returns${reordered ? " the same rows in another order" : ""}`, prediction)));
       }
       if (answer.partial) shown.append(partial(answer.partial));
     });

@@ -29,7 +29,7 @@ except ModuleNotFoundError:
     import tomli as tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
 extras = project["optional-dependencies"]
-print(*(r.replace(" ", "") for r in project["dependencies"] + extras["data"] + extras["dev"]))
+print(*(r.replace(" ", "") for r in project["dependencies"] + extras["data"] + extras["report"] + extras["dev"]))
 endef
 export REQUIREMENTS
 

@@ -17,7 +17,7 @@ LAYERS = [
     {"cli"},
     {"prepare", "train", "generate", "evaluate", "official", "report", "demo"},
     {"engines", "results"},
-    {"config", "data", "prompt", "schema_text"},
+    {"config", "data", "features", "prompt", "schema_text"},
     {"__init__"},
     {"_core"},
 ]
@@ -68,7 +68,26 @@ def test_each_library_has_one_gate(library):
 def test_importing_qsql_loads_nothing_heavy():
     code = "import sys, qsql; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"datasets", "numpy", "pyarrow", "rich", "typer", "torch", "transformers", "yaml"} & set(loaded)
+    heavy = {
+        "altair",
+        "datasets",
+        "jinja2",
+        "numpy",
+        "pyarrow",
+        "rich",
+        "scipy",
+        "typer",
+        "torch",
+        "transformers",
+        "yaml",
+    }
+    assert not heavy & set(loaded)
+
+
+def test_commands_load_what_they_need_when_they_run():
+    code = "import sys, qsql.cli; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"altair", "datasets", "jinja2", "numpy", "pyarrow", "scipy", "vl_convert", "yaml"} & set(loaded)
 
 
 def test_files_stay_readable():

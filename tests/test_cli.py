@@ -110,7 +110,8 @@ def test_interactions_are_scored_turn_by_turn(evaluate, tmp_path):
 
 def test_the_run_directory_holds_all_that_is_promised(evaluate, tmp_path):
     assert evaluate("--out", tmp_path).returncode == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "summary.json", "verdicts.jsonl"]
+    files = ["examples.jsonl", "run.json", "summary.json", "verdicts.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
     lines = verdicts(tmp_path)
     assert [line["index"] for line in lines] == list(range(48))
     assert lines[9]["execution"] is False
@@ -123,16 +124,27 @@ def test_the_run_directory_holds_all_that_is_promised(evaluate, tmp_path):
     assert record["argv"][1] == "eval"
     assert record["versions"]["sqlite"].startswith("3.")
     assert len(record["sha256"]["suites"]) == 4
+    texts = [json.loads(line) for line in (tmp_path / "examples.jsonl").read_text(encoding="utf-8").splitlines()]
+    golds = [line.split("\t") for line in demo.GOLD.read_text(encoding="utf-8").splitlines()]
+    assert [[text["gold"], text["db_id"]] for text in texts] == golds
+    predictions = demo.PREDICTIONS["strong"].read_text(encoding="utf-8").splitlines()
+    assert [text["prediction"] for text in texts] == [line.strip() for line in predictions]
+    assert {text["question"] for text in texts} == {None}
 
 
 def test_a_run_directory_with_predictions_is_scored_in_place(evaluate, tmp_path):
     golds = demo.GOLD.read_text(encoding="utf-8").splitlines()
-    lines = [json.dumps({"id": index, "sql": line.split("\t")[0]}) for index, line in enumerate(golds)]
+    lines = [
+        json.dumps({"id": index, "sql": line.split("\t")[0], "question": f"question {index}"})
+        for index, line in enumerate(golds)
+    ]
     (tmp_path / "predictions.jsonl").write_text("\n".join(reversed(lines)), encoding="utf-8")
     (tmp_path / "run.json").write_text('{"generation": {"model": "m"}}', encoding="utf-8")
     assert evaluate(tmp_path, pred=None).returncode == 0
     assert all(line["execution"] for line in verdicts(tmp_path))
     assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["generation"] == {"model": "m"}
+    first = json.loads((tmp_path / "examples.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert (first["id"], first["question"]) == ("0", "question 0")
 
 
 def test_missing_and_surplus_predictions_are_said_and_counted(evaluate, tmp_path):

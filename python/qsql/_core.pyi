@@ -22,6 +22,7 @@ __all__ = [
     "describe",
     "describe_definitions",
     "exact_match",
+    "executed_text",
     "hardness",
     "query",
     "score",
@@ -371,6 +372,18 @@ def exact_match(gold: str, prediction: str, schema: Schema | dict[str, list[str]
 
     Raises:
         QsqlError: If Spider's grammar rejects the gold.
+    """
+
+def executed_text(sql: str, *, is_prediction: bool = False, keep_distinct: bool = False) -> str:
+    """Return the text that scoring executes for a query.
+
+    Definition: `postprocess`, `replace_cur_year` and `remove_distinct` of taoyds/test-suite-sql-eval. Values are not
+    plugged in.
+
+    Args:
+        sql: A gold or a prediction.
+        is_prediction: Whether each placeholder `value` becomes 1, as officially in predictions.
+        keep_distinct: Keep DISTINCT and further statements.
     """
 
 def hardness(sql: str, schema: Schema | dict[str, list[str]]) -> _Hardness:

@@ -42,6 +42,8 @@ class Pairing:
     """Ids of the examples without a prediction."""
     surplus: int = 0
     """Predictions that belong to no example, and are not scored."""
+    questions: dict[str, str] = field(default_factory=dict)
+    """Questions that stand beside predictions, by the id of their example."""
 
 
 def read_examples(path: Path) -> list[Example]:
@@ -217,7 +219,8 @@ def _pair_json(path: Path, examples: Sequence[Example]) -> Pairing:
             "hint: leave `id` out to pair by position"
         )
     predictions = [by_id.get(example.id) for example in examples]
-    return _pairing(predictions, examples, surplus=len(by_id.keys() - known))
+    questions = {str(item["id"]): item["question"] for _, item in items if isinstance(item.get("question"), str)}
+    return replace(_pairing(predictions, examples, surplus=len(by_id.keys() - known)), questions=questions)
 
 
 def _pairing(predictions: list[str | None], examples: Sequence[Example], surplus: int) -> Pairing:

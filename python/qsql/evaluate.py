@@ -107,6 +107,7 @@ def evaluate(
     finished = results.finished_verdicts(out, record["fingerprint"])
     results.write_record(out, "evaluation", record)
     with results.VerdictFile(out, finished) as file:
+        results.write_text(out / results.EXAMPLES, _texts(examples, pairing))
         verdicts = _score(scorer, settings.etype, examples, pairing, finished, file, progress)
         summary = _summary(verdicts, examples, pairing, suites, scorer, started)
         file.finish()
@@ -162,6 +163,24 @@ def _score(
         if progress is not None:
             progress(len(verdicts), len(examples))
     return verdicts
+
+
+def _texts(examples: Sequence[Example], pairing: Pairing) -> str:
+    """Write what reports show of the examples, so that a run directory can be read where its inputs are not."""
+    lines = (
+        {
+            "index": index,
+            "id": example.id,
+            "db_id": example.db_id,
+            "interaction": example.interaction,
+            "question": pairing.questions.get(example.id) if example.question is None else example.question,
+            "gold": example.query,
+            "prediction": prediction,
+        }
+        for index, (example, prediction) in enumerate(zip(examples, pairing.predictions, strict=True))
+    )
+    # Escaped, since bytes that are not UTF-8 stand in predictions as lone surrogates.
+    return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def _line(index: int, example: Example, verdict: Verdict) -> dict[str, Any]:
@@ -247,6 +266,7 @@ def _record(settings: Settings, argv: Sequence[str], suites: dict[str, list[Path
     decisive = [inputs, rules, versions["qsql"], versions["sqlite"]]
     return {
         "argv": list(argv),
+        "directory": str(Path.cwd()),
         "settings": resolved,
         "sha256": inputs,
         "versions": versions,

@@ -1,6 +1,7 @@
 """The run directory: which files it has, what is in them, and how they are written so that nothing is lost.
 
-`verdicts.jsonl` holds one line per example, `summary.json` the totals, `run.json` everything needed to do it again.
+`verdicts.jsonl` holds one line per example, `examples.jsonl` its texts, `summary.json` the totals, `run.json`
+everything needed to do it again.
 While a run is going on its finished verdicts stand in `verdicts.jsonl.partial`; the same command takes them up again.
 """
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 VERDICTS, PARTIAL, SUMMARY, RUN = "verdicts.jsonl", "verdicts.jsonl.partial", "summary.json", "run.json"
-PREDICTIONS = "predictions.jsonl"
+PREDICTIONS, EXAMPLES = "predictions.jsonl", "examples.jsonl"
 LEVELS = ("easy", "medium", "hard", "extra")
 TURNS = ("turn 1", "turn 2", "turn 3", "turn 4", "turn > 4")
 COMPONENTS = (
@@ -121,8 +122,45 @@ def read_json(path: Path) -> Any:
         raise QsqlError(f"`{path}` is not JSON: {error}\nhint: it may be cut off; write it anew") from None
 
 
+def read_lines(path: Path, *, may_be_cut: bool = False) -> list[dict[str, Any]]:
+    """Read a file of JSON lines of a run directory.
+
+    Args:
+        path: The file.
+        may_be_cut: Leave out a last line that does not end.
+
+    Raises:
+        QsqlError: If it cannot be read, or a line is not a JSON object.
+    """
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: check the path") from None
+    if may_be_cut and lines and not lines[-1].endswith(b"\n"):
+        lines.pop()
+    items = []
+    for number, line in enumerate(lines, 1):
+        try:
+            item = json.loads(line)
+        except ValueError as error:
+            raise QsqlError(f"`{path}` line {number} is not JSON: {error}\nhint: write the run anew") from None
+        if not isinstance(item, dict):
+            raise QsqlError(f"`{path}` line {number} is not an object\nhint: write the run anew")
+        items.append(item)
+    return items
+
+
 def write_json(path: Path, document: Any) -> None:
     """Write a JSON file whole or not at all: to a temporary name first, then renamed.
+
+    Raises:
+        QsqlError: If it cannot be written.
+    """
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, as `write_json` does.
 
     Raises:
         QsqlError: If it cannot be written.
@@ -130,19 +168,20 @@ def write_json(path: Path, document: Any) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            json.dump(document, file, indent=2, ensure_ascii=False)
-            file.write("\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        # Where there is no such folder, there is no such file either.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise unwritable(path, error) from None
 
 
 def unwritable(path: Path, error: OSError) -> QsqlError:
     """Build the error for a file that cannot be written."""
-    return QsqlError(f"cannot write `{path}`: {error.strerror}\nhint: make room or choose another `--out`")
+    return QsqlError(f"cannot write `{path}`: {error.strerror}\nhint: make room or choose another place")
 
 
 def make_run_directory(path: Path) -> None:

@@ -105,7 +105,7 @@ mod _core {
     #[pymodule_export]
     use super::describe::{describe, describe_definitions};
     #[pymodule_export]
-    use super::query::{QueryResult, query};
+    use super::query::{QueryResult, executed_text, query};
     #[pymodule_export]
     use super::scorer::{Denotation, Scorer, Verdict, score_one, sqlite_compile_options, sqlite_version};
     #[pymodule_export]

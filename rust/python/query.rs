@@ -10,7 +10,7 @@ use super::scorer::{run_state, seconds};
 use super::{guarded, interruptible};
 use crate::exec::sandbox::Limits;
 use crate::exec::suite::Suite;
-use crate::score::{self, Progress};
+use crate::score::{self, Progress, Protocol};
 
 /// What one query returned on one database.
 ///
@@ -84,4 +84,16 @@ pub(super) fn query(
         score::query(&suite.files()[0], &text, &limits, max_rows, cancel)
     })?;
     Ok(QueryResult(found))
+}
+
+/// Return the text that scoring executes for a query, by the rules of the official tool.
+///
+/// Operators are joined, `YEAR(CURDATE())` is 2020, DISTINCT and further statements go unless `keep_distinct`; in a prediction
+/// each placeholder `value` is 1.
+#[pyfunction]
+#[pyo3(signature = (sql, *, is_prediction = false, keep_distinct = false))]
+pub(super) fn executed_text(sql: &Bound<'_, PyString>, is_prediction: bool, keep_distinct: bool) -> String {
+    let protocol = Protocol { keep_distinct, ..Protocol::default() };
+    let sql = sql.to_string_lossy();
+    if is_prediction { score::executed_prediction(&sql, protocol) } else { score::executed_text(&sql, protocol) }
 }

@@ -13,11 +13,10 @@ use super::compare::Rejection;
 use super::exact::{self, ExactVerdict};
 use super::gold::{Candidate, Gold, Place};
 use super::plug;
-use super::{Job, Metrics, Prediction, Protocol, Resources, State, Verdict, executed_text, lock};
+use super::{Job, Metrics, Prediction, Protocol, Resources, State, Verdict, executed_prediction, executed_text, lock};
 use crate::error::{Error, Result, caught};
 use crate::exec::sandbox::{self, SQL_BYTES};
 use crate::exec::suite::Suite;
-use crate::sql::rewrite;
 
 /// The jobs of a batch, and the distinct golds of those to be executed, with the distinct predictions for each.
 pub(super) struct Batch<'a> {
@@ -72,7 +71,7 @@ impl<'a> Batch<'a> {
             if !metrics.execution || protocol.plug_value || prediction.len() > SQL_BYTES {
                 return None;
             }
-            let prediction = executed_text(&rewrite::replace_placeholders(prediction), protocol);
+            let prediction = executed_prediction(prediction, protocol);
             let text = executed_text(job.gold, protocol);
             let gold = *gold_index.entry((Arc::as_ptr(job.suite), text)).or_insert_with_key(|(_, text)| {
                 golds.push(Gold::new(job, text.clone()));

@@ -262,8 +262,15 @@ struct Workers {
     golds: Golds,
 }
 
-/// The text that is executed for a query, by the official rules; that of a query which is too long is left alone.
-fn executed_text(sql: &str, protocol: Protocol) -> String {
+/// The text that is executed for a prediction, by the official rules: that of a gold with its placeholders filled in first.
+#[must_use]
+pub fn executed_prediction(sql: &str, protocol: Protocol) -> String {
+    executed_text(&rewrite::replace_placeholders(sql), protocol)
+}
+
+/// The text that is executed for a gold, by the official rules; that of a query which is too long is left alone.
+#[must_use]
+pub fn executed_text(sql: &str, protocol: Protocol) -> String {
     if sql.len() > sandbox::SQL_BYTES {
         return sql.to_owned();
     }

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from qsql._core import QsqlError, __version__
-from qsql.cli import data, evaluation, generation, train
+from qsql.cli import data, evaluation, generation, report, train
 from qsql.cli.terminal import note
 
 app = typer.Typer(
@@ -26,6 +26,10 @@ app = typer.Typer(
 app.command("eval")(evaluation.evaluate_command)
 app.command("generate")(generation.generate_command)
 app.command("ask")(generation.ask_command)
+app.command("report")(report.report_command)
+app.command("compare")(report.compare_command)
+app.command("explain")(report.explain_command)
+app.command("card")(report.card_command)
 app.command("demo")(evaluation.demo_command)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train_command)

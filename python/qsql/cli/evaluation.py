@@ -199,7 +199,7 @@ def _print(evaluation: Evaluation, format_: Format, etype: Metric) -> None:
         return
     from rich.console import Console
 
-    from qsql.report import footer, outcome, summary_table
+    from qsql.report.tables import footer, outcome, summary_table
 
     console = Console()
     console.print(summary_table(evaluation.summary))

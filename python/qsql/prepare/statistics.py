@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError, describe_definitions, hardness
+from qsql.features import FEATURES, features_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qsql.prepare.rows import Row
 
-_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`")
-FEATURES = {
-    "join": r"\bjoin\b",
-    "aggregate": r"\b(?:count|sum|avg|min|max)\s*\(",
-    "group by": r"\bgroup\s+by\b",
-    "having": r"\bhaving\b",
-    "order by": r"\border\s+by\b",
-    "limit": r"\blimit\b",
-    "distinct": r"\bdistinct\b",
-    "subquery": r"\(\s*select\b",
-    "set operation": r"\b(?:union|intersect|except)\b",
-    "like": r"\blike\b",
-    "between": r"\bbetween\b",
-    "case": r"\bcase\b",
-    "common table": r"^\s*with\b",
-    "window": r"\bover\s*\(",
-}
-"""Features of a query, and what tells them in its text without quoted parts."""
-_PATTERNS = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in FEATURES.items()}
 BIN = 128
 """Tokens in one bar of the histogram of lengths."""
 
@@ -46,8 +27,7 @@ def statistics(rows: Sequence[Row], lengths: Sequence[int] | None) -> dict[str, 
     levels = Counter(_level(row.query, names[row.schema]) for row in rows)
     features: Counter[str] = Counter()
     for row in rows:
-        plain = _QUOTED.sub("''", row.query)
-        features.update(name for name, pattern in _PATTERNS.items() if pattern.search(plain))
+        features.update(features_of(row.query))
     result: dict[str, Any] = {
         "rows": len(rows),
         "schemas": len(tables),

@@ -1,0 +1,77 @@
+"""Learning curves of a training run, from the logs in its directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qsql import results
+from qsql._core import QsqlError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TRAINER_LOG, EXECUTION_LOG, ALL_RESULTS = "trainer_log.jsonl", "execution.jsonl", "all_results.json"
+Curve = list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the directory of a training run holds."""
+
+    directory: Path
+    record: dict[str, Any]
+    """What `run.json` tells of the training."""
+    panels: dict[str, dict[str, Curve]]
+    """Title of a chart -> name of a line -> steps and values; without what was not measured."""
+    totals: dict[str, Any]
+    """`all_results.json`; empty where there is none."""
+    executions: list[dict[str, Any]]
+    """Lines of `execution.jsonl`: execution accuracy of checkpoints on the validation sample."""
+
+    @property
+    def best_step(self) -> int | None:
+        """Step of the best checkpoint, if one was chosen."""
+        step = self.record.get("outcome", {}).get("best_step")
+        return None if step is None else int(step)
+
+
+def read_training(directory: Path) -> Training:
+    """Read a training run.
+
+    Raises:
+        QsqlError: If it is none, or a file cannot be read.
+    """
+    run = results.read_json(directory / results.RUN) if (directory / results.RUN).is_file() else {}
+    if "training" not in run:
+        raise QsqlError(
+            f"`{directory}` is no training run: no `{results.RUN}` tells of training\n"
+            "hint: give the `output_dir` of `qsql train`"
+        )
+    trainer, executions = (_log(directory / name) for name in (TRAINER_LOG, EXECUTION_LOG))
+    panels = {
+        "loss": {"training": _curve(trainer, "loss"), "validation": _curve(trainer, "eval_loss")},
+        "execution accuracy": {"validation sample": _curve(executions, "execution")},
+        "learning rate": {"learning rate": _curve(trainer, "lr")},
+    }
+    panels = {title: {name: curve for name, curve in lines.items() if curve} for title, lines in panels.items()}
+    totals = directory / ALL_RESULTS
+    return Training(
+        directory,
+        run["training"],
+        {title: lines for title, lines in panels.items() if lines},
+        results.read_json(totals) if totals.is_file() else {},
+        executions,
+    )
+
+
+def _log(path: Path) -> list[dict[str, Any]]:
+    """Read a log; none is an empty one. A last line without its end was cut short by a kill, or is being written."""
+    return results.read_lines(path, may_be_cut=True) if path.is_file() else []
+
+
+def _curve(entries: Sequence[dict[str, Any]], key: str) -> Curve:
+    # A step that was done again after resuming counts as it came out last.
+    values = {int(entry.get("current_steps", entry.get("step", 0))): entry[key] for entry in entries if key in entry}
+    return [(step, float(values[step])) for step in sorted(values) if values[step] is not None]

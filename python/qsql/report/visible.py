@@ -1,0 +1,46 @@
+"""Untrusted text made fit to be looked at: queries, questions, names and cells may hold anything."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+LONGEST_CELL = 120
+"""Characters of a cell that are shown."""
+# Control characters drive terminals; formatting ones hide or reorder text (Unicode TR 36); lone surrogates stand for
+# bytes that are not UTF-8.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    r"""Write characters that are not seen, or that do things, as escapes such as `\x1b`; tabs and newlines stay."""
+    return _UNSEEN.sub(lambda match: _escape(match[0]), text.replace("\r\n", "\n"))
+
+
+def one_line(text: str, width: int | None = None) -> str:
+    """Write text on one line, cut to `width` characters."""
+    line = visible(" ".join(text.split()))
+    return line if width is None or len(line) <= width else line[: max(0, width - 3)] + "..."
+
+
+def literal(value: Any) -> str:
+    """Write a cell as SQL would: `1` and `'1'` are not the same, nor are `NULL` and `'NULL'`."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bytes):
+        text = f"x'{value[: LONGEST_CELL // 2].hex()}'"
+        return text if len(value) <= LONGEST_CELL // 2 else f"{text} and {len(value) - LONGEST_CELL // 2} bytes more"
+    if isinstance(value, str):
+        quoted = visible(value[:LONGEST_CELL]).replace("'", "''").replace("\n", "\\n").replace("\t", "\\t")
+        more = f" and {len(value) - LONGEST_CELL} characters more" if len(value) > LONGEST_CELL else ""
+        return f"'{quoted}'{more}"
+    return repr(value)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The whole loop on a CPU, with the demo data and a tiny model: prepare, train, generate, eval. Takes about two minutes.
+# The whole loop on a CPU, with the demo data and a tiny model: prepare, train, generate, eval, report, card. Takes about two minutes.
 #
 #     benches/loop.sh [FOLDER]        # FOLDER is made anew; qsql-loop by default
 #
-# PYTHON has qsql and its extra `data`, ML_PYTHON what tests/ml/requirements.txt names besides. It ends with status 1 as
+# PYTHON has qsql and its extras `data` and `report`, ML_PYTHON what tests/ml/requirements.txt names besides. It ends with status 1 as
 # soon as a step fails, or if the golds do not score 100%.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -41,11 +41,17 @@ step "generate with the trained model, and eval"
   --max-new-tokens 32 --out "$folder/predictions"
 score "$folder/predictions"
 
+step "report and card"
+"$PYTHON" -m qsql report "$folder/predictions" --html "$folder/report.html" --train-run "$folder/model"
+"$PYTHON" -m qsql card "$folder/predictions" --train-run "$folder/model" --out "$folder/model/README.md"
+
 "$PYTHON" - "$folder" <<'CHECK'
 import json, pathlib, sys
 
 gold, predictions = (pathlib.Path(sys.argv[1], name) for name in ("gold", "predictions"))
 assert json.loads((gold / "summary.json").read_text())["all"]["execution"] == 1.0
+assert (predictions.parent / "report.html").stat().st_size > 10_000
+assert (predictions.parent / "model" / "README.md").read_text().startswith("---")
 assert len((predictions / "predictions.jsonl").read_text().splitlines()) == 48
 print("\nthe loop is closed")
 CHECK

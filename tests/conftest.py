@@ -12,6 +12,9 @@ import pytest
 
 from qsql import demo
 
+# Of our extension: taken before other libraries written in Rust are imported, which have one of their own.
+(PanicException,) = [found for found in BaseException.__subclasses__() if found.__name__ == "PanicException"]
+
 
 @pytest.fixture(scope="session")
 def demo_databases(tmp_path_factory):

@@ -2,9 +2,8 @@
 
     python benches/report.py RUN [EXAMPLES]
 
-RUN is what `qsql eval --out` wrote; its examples are repeated until there are EXAMPLES of them. Opening is measured
-in Chromium, from the navigation to the end of loading, with the list of examples shown; the median
-of five.
+RUN is what `qsql eval --out` wrote; its examples are repeated until there are EXAMPLES of them. Opening is measured in
+Chromium, from the navigation to the end of loading, with the list of examples shown; the median of five.
 """
 
 from __future__ import annotations

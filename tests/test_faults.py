@@ -173,18 +173,18 @@ def test_a_full_disk_is_named_and_nothing_finished_is_lost(tmp_path, monkeypatch
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Folder on a disk of 64 kB."""
+    """Folder on a disk of 96 kB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = shutil.which("mount")
-    command = [mount or "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(folder)]
     if mount is None or subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting a small disk needs root")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("left", [0, 1000, 5000, 9000, 14_000])
+@pytest.mark.parametrize("left", [0, 1000, 5000, 9000, 14_000, 28_000, 40_000])
 def test_a_disk_that_fills_up_loses_nothing_that_was_written(evaluate, small_disk, left):
     out = small_disk / "run"
     filler = small_disk / "filler"
@@ -203,7 +203,8 @@ def test_a_disk_that_fills_up_loses_nothing_that_was_written(evaluate, small_dis
     again = evaluate(out)
     assert again.returncode == 0, again.stderr
     assert [json.loads(line)["index"] for line in lines(out)] == list(range(48))
-    assert sorted(path.name for path in out.iterdir()) == ["run.json", "summary.json", "verdicts.jsonl"]
+    files = ["examples.jsonl", "run.json", "summary.json", "verdicts.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == files
 
 
 def test_a_folder_that_cannot_be_written_is_named(evaluate, tmp_path):

@@ -18,7 +18,7 @@ pub(super) const STEPS_PER_LOOK: u16 = 32;
 
 /// How many allocations of a query that is compiled count as one step. Earlier queries of a connection leave a few of them
 /// done or to do again, so that their number must not decide but where a query goes far beyond all reason.
-const ALLOCATIONS_PER_STEP: u16 = 16;
+const ALLOCATIONS_PER_STEP: u16 = 4;
 
 /// Work that is done within microseconds, and how many looks may go by without one at the clock where there is no more.
 const LITTLE_WORK: u64 = 1 << 32;

@@ -16,8 +16,9 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"prepare", "train", "generate", "evaluate", "official", "report", "demo"},
-    {"engines", "results"},
-    {"config", "data", "features", "prompt", "schema_text"},
+    {"engines", "results", "training_log"},
+    {"config", "data", "features", "markdown", "prompt", "schema_text"},
+    {"visible"},
     {"__init__"},
     {"_core"},
 ]

@@ -18,7 +18,7 @@ from qsql.report.explain import explain, why_not_exact
 from qsql.report.pair import MOST_ROWS, ROWS, differences, results_on
 from qsql.report.run import read_run
 from qsql.report.tables import percent
-from qsql.report.visible import literal, one_line, visible
+from qsql.visible import literal, one_line, visible
 
 EXAMPLES = demo.FOLDER / "examples.json"
 RULES = {"keep_distinct": False, "timeout": 30.0, "max_steps": 1_000_000_000, "max_memory": 128 << 20}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from qsql.train.failures import explain
-from qsql.train.progress import LogReader, Progress, latest_by_step, read_log
+from qsql.train.progress import Progress
+from qsql.training_log import LogReader, latest_by_step, read_log
 
 STEP = '{"current_steps": 40, "total_steps": 3500, "loss": 0.5123, "lr": 5e-06, "epoch": 0.1, "percentage": 1.1, '
 STEP += '"elapsed_time": "0:01:20", "remaining_time": "1:55:20", "throughput": 1361.2, "total_tokens": 112000}\n'

@@ -122,22 +122,16 @@ def read_json(path: Path) -> Any:
         raise QsqlError(f"`{path}` is not JSON: {error}\nhint: it may be cut off; write it anew") from None
 
 
-def read_lines(path: Path, *, may_be_cut: bool = False) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read a file of JSON lines of a run directory.
-
-    Args:
-        path: The file.
-        may_be_cut: Leave out a last line that does not end.
 
     Raises:
         QsqlError: If it cannot be read, or a line is not a JSON object.
     """
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
+        lines = path.read_bytes().splitlines()
     except OSError as error:
         raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: check the path") from None
-    if may_be_cut and lines and not lines[-1].endswith(b"\n"):
-        lines.pop()
     items = []
     for number, line in enumerate(lines, 1):
         try:

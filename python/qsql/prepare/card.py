@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qsql.markdown import cell, code, table
 from qsql.prepare.rows import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 _BAR = 48
 
@@ -22,10 +23,10 @@ def data_card(report: Mapping[str, Any]) -> str:
             f"Made by qsql {report['qsql_version']}; the settings and the hashes of all files are in `report.json`."
         ),
         "## Sources",
-        _table(
+        table(
             ("source", "examples", "file", "SHA-256"),
             (
-                (source["name"].rsplit("/", 1)[-1], f"{source['rows']:,}", name, f"`{digest[:16]}`" if digest else "")
+                (cell(source["name"]), f"{source['rows']:,}", cell(name), f"`{digest[:16]}`" if digest else "")
                 for source in report["sources"]
                 for name, digest in source["files"].items()
             ),
@@ -34,10 +35,10 @@ def data_card(report: Mapping[str, Any]) -> str:
     if report["evaluation_files"]:
         parts += [
             "Examples of these evaluation sets were left out:",
-            _table(
+            table(
                 ("file", "questions", "SHA-256"),
                 (
-                    (item["name"], f"{item['questions']:,}", f"`{item['sha256'][:16]}`")
+                    (cell(item["name"]), f"{item['questions']:,}", f"`{item['sha256'][:16]}`")
                     for item in report["evaluation_files"]
                 ),
             ),
@@ -53,12 +54,6 @@ def data_card(report: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
 def _stage_table(report: Mapping[str, Any]) -> str:
     rows = [
         (
@@ -70,7 +65,7 @@ def _stage_table(report: Mapping[str, Any]) -> str:
         )
         for stage in report["stages"]
     ]
-    return _table(("stage", "leaves out", "in", "dropped", "kept"), rows)
+    return table(("stage", "leaves out", "in", "dropped", "kept"), rows)
 
 
 def _dropped(report: Mapping[str, Any]) -> list[str]:
@@ -78,29 +73,26 @@ def _dropped(report: Mapping[str, Any]) -> list[str]:
     for name, found in report["dropped_examples"].items():
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in found["reasons"].items())
         parts.append(f"### Dropped by `{name}`: {reasons}")
-        rows = ((item["place"], item["question"], _code(item["query"]), item["detail"]) for item in found["examples"])
-        parts.append(_table(("place", "question", "query", "why"), rows))
+        rows = (
+            (cell(item["place"]), cell(item["question"]), code(item["query"]), cell(item["detail"]))
+            for item in found["examples"]
+        )
+        parts.append(table(("place", "question", "query", "why"), rows))
     return parts
-
-
-def _code(text: str) -> str:
-    # A code span may hold backticks if it is fenced by more of them.
-    fence = "``" if "`" in text else "`"
-    return f"{fence} {text} {fence}" if text.strip() else ""
 
 
 def _features(report: Mapping[str, Any]) -> str:
     found = report["statistics"]
     total = max(1, found["rows"])
-    hardness = _table(
+    hardness = table(
         ("hardness", "examples", "%"),
         ((level, f"{count:,}", f"{100 * count / total:.1f}") for level, count in found["hardness"].items()),
     )
-    features = _table(
+    features = table(
         ("feature", "queries", "%"),
         ((name, f"{count:,}", f"{100 * count / total:.1f}") for name, count in found["features"].items()),
     )
-    tables = _table(
+    tables = table(
         ("tables in a schema", "schemas"),
         ((number, f"{count:,}") for number, count in found["tables_per_schema"].items()),
     )

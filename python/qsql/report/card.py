@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from qsql import results
 from qsql._core import QsqlError
+from qsql.markdown import cell, table
 from qsql.report.page import TEMPLATES
 from qsql.report.tables import interval_text, percent, state_text
-from qsql.report.visible import one_line
+from qsql.visible import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from qsql.report.curves import Training
     from qsql.report.run import Run
@@ -82,14 +83,14 @@ def model_card(run: Run, training: Training | None, settings: CardSettings) -> s
         eval_results=evaluations or None,
     )
     template = Environment(
-        autoescape=False,  # noqa: S701 - it is Markdown, and `_cell` escapes what comes from files
+        autoescape=False,  # noqa: S701 - it is Markdown, and `cell` escapes what comes from files
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         loader=FileSystemLoader(TEMPLATES),
     ).get_template("card.md.jinja")
     return template.render(
         header=header.to_yaml(),
-        name=_cell(name),
+        name=cell(name),
         lead=_lead(run, base or _config(training).get("model_name_or_path"), dataset),
         results=result_table(run),
         states=state_text(run.summary),
@@ -114,11 +115,11 @@ def result_table(run: Run) -> str:
         rows.append(["95% interval", *(interval_text(summary[name][f"{metric}_interval"]) for name in names)])
     if "exact" in run.metrics:
         rows.append(["canonical exact match %", *(percent(summary[name]["canonical_exact"]) for name in names)])
-    return _table(["", *names], rows)
+    return table(["", *names], rows)
 
 
 def _lead(run: Run, base: object, dataset: str) -> str:
-    what = "A model that writes SQL" if base is None else f"{_cell(_short(base))} fine-tuned to write SQL"
+    what = "A model that writes SQL" if base is None else f"{cell(_short(base) or MISSING)} fine-tuned to write SQL"
     return f"{what}, scored on {run.summary['all']['count']:,} questions of `{one_line(dataset)}`."
 
 
@@ -157,7 +158,7 @@ def _training(training: Training | None, base: str | None) -> str:
         ("seconds", outcome_.get("seconds")),
         ("versions", _versions(record.get("versions", {}))),
     ]
-    return _table(["", ""], [[name, _told(value)] for name, value in rows])
+    return table(["", ""], [[name, _told(value)] for name, value in rows])
 
 
 def _generation(run: Run) -> str:
@@ -175,7 +176,7 @@ def _generation(run: Run) -> str:
         ("predictions that compile", outcome_.get("compiling")),
         ("versions", _versions({**record.get("versions", {}), **engine.get("versions", {})})),
     ]
-    return _table(["", ""], [[name, _told(value)] for name, value in rows])
+    return table(["", ""], [[name, _told(value)] for name, value in rows])
 
 
 def _protocol(run: Run) -> str:
@@ -193,7 +194,7 @@ def _protocol(run: Run) -> str:
         ),
         ("versions", _versions(evaluation["versions"])),
     ]
-    return _table(["", ""], [[name, _told(value)] for name, value in rows])
+    return table(["", ""], [[name, _told(value)] for name, value in rows])
 
 
 def _files(run: Run, training: Training | None) -> list[tuple[str, str]]:
@@ -209,7 +210,7 @@ def _files(run: Run, training: Training | None) -> list[tuple[str, str]]:
             for name, entry in training.record.get("data", {}).items()
             if entry.get("sha256")
         ]
-    return [(_cell(name), f"`{digest}`" if digest else MISSING) for name, digest in named]
+    return [(cell(name), f"`{digest}`" if digest else MISSING) for name, digest in named]
 
 
 def _config(training: Training | None) -> Mapping[str, Any]:
@@ -249,15 +250,4 @@ def _versions(versions: Mapping[str, str]) -> str | None:
 
 
 def _told(value: object) -> str:
-    return MISSING if value is None or value == "" else _cell(str(value))
-
-
-def _cell(text: str | None) -> str:
-    """Escape what Markdown or HTML would take for their own."""
-    line = one_line(text or MISSING).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([|`*_\[\]])", r"\\\1", line)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    return MISSING if value is None or value == "" else cell(str(value))

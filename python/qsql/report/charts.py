@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
-from qsql.report.visible import one_line
+from qsql.visible import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

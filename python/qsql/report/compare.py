@@ -22,8 +22,8 @@ from qsql.report.page import (
 )
 from qsql.report.statistics import RESAMPLES, Paired, paired
 from qsql.report.tables import new_table, percent
-from qsql.report.visible import one_line
 from qsql.results import LEVELS
+from qsql.visible import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

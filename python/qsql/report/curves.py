@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from qsql import results
 from qsql._core import QsqlError
+from qsql.training_log import EXECUTION_LOG, TRAINER_LOG, latest_by_step, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-TRAINER_LOG, EXECUTION_LOG, ALL_RESULTS = "trainer_log.jsonl", "execution.jsonl", "all_results.json"
+ALL_RESULTS = "all_results.json"
 Curve = list[tuple[int, float]]
 
 
@@ -49,7 +50,7 @@ def read_training(directory: Path) -> Training:
             f"`{directory}` is no training run: no `{results.RUN}` tells of training\n"
             "hint: give the `output_dir` of `qsql train`"
         )
-    trainer, executions = (_log(directory / name) for name in (TRAINER_LOG, EXECUTION_LOG))
+    trainer, executions = (read_log(directory / name) for name in (TRAINER_LOG, EXECUTION_LOG))
     panels = {
         "loss": {"training": _curve(trainer, "loss"), "validation": _curve(trainer, "eval_loss")},
         "execution accuracy": {"validation sample": _curve(executions, "execution")},
@@ -66,12 +67,5 @@ def read_training(directory: Path) -> Training:
     )
 
 
-def _log(path: Path) -> list[dict[str, Any]]:
-    """Read a log; none is an empty one. A last line without its end was cut short by a kill, or is being written."""
-    return results.read_lines(path, may_be_cut=True) if path.is_file() else []
-
-
 def _curve(entries: Sequence[dict[str, Any]], key: str) -> Curve:
-    # A step that was done again after resuming counts as it came out last.
-    values = {int(entry.get("current_steps", entry.get("step", 0))): entry[key] for entry in entries if key in entry}
-    return [(step, float(values[step])) for step in sorted(values) if values[step] is not None]
+    return list(zip(*latest_by_step(entries, key), strict=True))

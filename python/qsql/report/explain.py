@@ -12,7 +12,7 @@ from rich.text import Text
 from qsql._core import QsqlError, Schema, Verdict, canonicalize, exact_match, score
 from qsql.report.pair import Results, differences, results_on
 from qsql.report.tables import marked, side_by_side
-from qsql.report.visible import visible
+from qsql.visible import visible
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,8 +19,8 @@ from qsql.report.breakdown import by_database, by_feature, levels, turns
 from qsql.report.curves import read_training
 from qsql.report.pair import Result, differences, results_on
 from qsql.report.tables import STATES, interval_text, percent, row_count
-from qsql.report.visible import visible
 from qsql.schema_text import SchemaStyle, schema_text, tables_of_database
+from qsql.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import executed_text, query
-from qsql.report.visible import literal, visible
+from qsql.visible import literal, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from qsql.report.breakdown import by_database, by_feature, levels, turns
-from qsql.report.visible import one_line, visible
 from qsql.results import COMPONENTS, LEVELS
+from qsql.visible import one_line, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qsql.train.progress import EXECUTION_LOG, TRAINER_LOG, latest_by_step, read_log
+from qsql.training_log import EXECUTION_LOG, TRAINER_LOG, latest_by_step, read_log
 
 if TYPE_CHECKING:
     from pathlib import Path

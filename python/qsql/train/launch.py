@@ -17,7 +17,8 @@ from qsql.train import environment
 from qsql.train.curves import draw_curves
 from qsql.train.failures import explain
 from qsql.train.plan import LOG, Plan, write_plan
-from qsql.train.progress import EXECUTION_LOG, TRAINER_LOG, LogReader, Progress
+from qsql.train.progress import Progress
+from qsql.training_log import EXECUTION_LOG, TRAINER_LOG, LogReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,7 +18,7 @@ from qsql.engines.model import ChatTokenizer
 from qsql.engines.transformers import TransformersEngine
 from qsql.prompt import extract_sql
 from qsql.train.padding_free import IGNORED
-from qsql.train.progress import EXECUTION_LOG
+from qsql.training_log import EXECUTION_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,64 @@
+"""The logs of a training run: LLaMA-Factory's trainer log and our execution accuracies, JSON lines by step."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TRAINER_LOG = "trainer_log.jsonl"
+EXECUTION_LOG = "execution.jsonl"
+
+
+class LogReader:
+    """Reads a file of JSON lines while another process appends to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def skip(self) -> None:
+        """Leave out what is there already."""
+        self._offset = self._path.stat().st_size if self._path.exists() else 0
+
+    def new_entries(self) -> list[dict[str, Any]]:
+        """Read the lines that were finished since the last call. A file that became shorter is read from its start."""
+        try:
+            with self._path.open("rb") as file:
+                if file.seek(0, 2) < self._offset:
+                    self._offset = 0
+                file.seek(self._offset)
+                block = file.read()
+        except FileNotFoundError:
+            return []
+        whole = block[: block.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [entry for line in whole.splitlines() if (entry := _parse(line)) is not None]
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read all finished lines of a log; none if there is no such file."""
+    return LogReader(path).new_entries()
+
+
+def latest_by_step(entries: Sequence[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
+    """Steps and values of `key`, in order; a step that was done again after resuming counts as it came out last."""
+    values = {
+        int(entry.get("current_steps", entry.get("step", 0))): entry[key]
+        for entry in entries
+        if entry.get(key) is not None
+    }
+    steps = sorted(values)
+    return steps, [float(values[step]) for step in steps]
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Parse a line; None for one that a killed process left half-written, which a resumed one has continued."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None

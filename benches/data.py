@@ -1,4 +1,6 @@
-"""What data preparation takes on Spider: seconds and memory of the whole command, and checks of queries a second.
+"""What data preparation takes on Spider: checks of queries a second, seconds and memory of the whole command.
+
+And how many lightly rephrased dev questions are found, with their own query and with another.
 
     QSQL_SPIDER_DIR=... python benches/data.py [--databases DIR]
 
@@ -10,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
+import re
 import resource
 import subprocess
 import sys
@@ -18,7 +22,40 @@ import time
 from pathlib import Path
 
 from qsql import check
+from qsql.prepare.leakage import EvaluationSets, Signatures
+from qsql.prepare.rows import Row
 from qsql.schema_text import read_schemas
+
+BEGINNINGS = ("", "Please ", "Can you tell me: ", "I want to know ")
+CHANGES = (
+    *(("what is", "show"), ("what are", "list"), ("show", "display"), ("find", "give me"), ("list", "give")),
+    *(("how many", "count how many"), ("ordered", "sorted"), ("in ascending order", "ascending"), ("the ", "")),
+    *((" of ", " for "), ("that", "which"), ("who", "that"), ("have", "has"), ("each", "every"), ("all", "")),
+    *(("more than", "over"), ("youngest", "most young"), ("?", "")),
+)
+"""What is put in the place of what, where a question is rephrased."""
+
+
+def rephrased(question: str, generator: random.Random) -> str:
+    """Change one expression of a question, and perhaps its beginning."""
+    for old, new in generator.sample(CHANGES, len(CHANGES)):
+        changed = re.sub(re.escape(old), new, question, count=1, flags=re.IGNORECASE)
+        if changed != question:
+            break
+    return generator.choice(BEGINNINGS) + changed
+
+
+def leaks_found(folder: Path) -> None:
+    """Print how many rephrased dev questions are found, on a schema that tells nothing."""
+    dev = json.loads((folder / "dev.json").read_text(encoding="utf-8"))
+    sets = EvaluationSets(0.75, Signatures())
+    sets.add(folder / "dev.json")
+    generator = random.Random(0)  # noqa: S311 - draws examples, guards nothing
+    questions = [rephrased(item["question"], generator) for item in dev]
+    for label, queries in (("their query", [item["query"] for item in dev]), ("another", ["SELECT 1"] * len(dev))):
+        rows = [Row("bench", at, str(at), *pair, "") for at, pair in enumerate(zip(questions, queries, strict=True))]
+        found = sum(sets.find(row) is not None for row in rows)
+        print(f"rephrased dev questions with {label}: {found / len(dev):.1%} of {len(dev):,} found")
 
 
 def main() -> None:
@@ -40,6 +77,7 @@ def main() -> None:
         rates.append(len(queries) / (time.perf_counter() - started))
     print(f"checks: {sorted(rates)[len(rates) // 2]:,.0f} a second on one core, {len(set(texts))} schemas")
     os.sched_setaffinity(0, set(range(os.cpu_count() or 1)))
+    leaks_found(folder)
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "qsql", "data", "prepare", str(folder), "--out", f"{out}/data"]
         command += ["--exclude", str(folder / "dev.json")]

@@ -9,6 +9,7 @@ import typer
 
 from qsql._core import QsqlError
 from qsql.cli.terminal import note, stage_bar
+from qsql.visible import visible
 
 app = typer.Typer(
     help="Prepare training data: clean it, keep evaluation sets out of it, split it by schema.",
@@ -168,9 +169,10 @@ def _show_report(console: Any, report: dict[str, Any]) -> None:
 def _show_example(console: Any, example: dict[str, Any]) -> None:
     from rich.syntax import Syntax
 
-    console.print(f"{example['id']}" + (f", database {example['db_id']}" if example["db_id"] else ""), style="dim")
-    console.print(example["instruction"], highlight=False, markup=False)
-    console.print(Syntax(example["output"], "sql", background_color="default", word_wrap=True))
+    database = f", database {example['db_id']}" if example["db_id"] else ""
+    console.print(visible(f"{example['id']}{database}"), style="dim", highlight=False, markup=False)
+    console.print(visible(example["instruction"]), highlight=False, markup=False)
+    console.print(Syntax(visible(example["output"]), "sql", background_color="default", word_wrap=True))
 
 
 def _show_dropped(console: Any, dropped: list[dict[str, Any]], stage: str, limit: int, report: dict[str, Any]) -> None:
@@ -185,8 +187,8 @@ def _show_dropped(console: Any, dropped: list[dict[str, Any]], stage: str, limit
     for item in found[:limit]:
         place = f"{item['source']} item {item['position']}"
         database = f", database {item['db_id']}" if item["db_id"] else ""
-        console.print(f"{place}{database}: {item['reason']}", style="bold", highlight=False)
+        console.print(visible(f"{place}{database}: {item['reason']}"), style="bold", highlight=False, markup=False)
         for name in ("detail", "question", "query"):
-            console.print(f"  {name}: {item[name]}", highlight=False, markup=False)
+            console.print(f"  {name}: {visible(item[name])}", highlight=False, markup=False)
     if len(found) > limit:
         note(f"{len(found) - limit:,} more; `--limit {len(found)}` shows all")

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError, __version__
@@ -19,7 +21,6 @@ from qsql.results import read_json, sha256, unwritable, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from qsql.prepare.rows import Dropped, Row
     from qsql.prepare.settings import Settings
@@ -47,8 +48,10 @@ def write_data_set(
     Raises:
         QsqlError: If `out` holds something else, or cannot be written. It is then as it was before.
     """
+    # Of a folder that is named `.` only this tells the name.
+    out = Path(os.path.abspath(out))  # noqa: PTH100 - `resolve` would follow a link and replace what it leads to
     _require_replaceable(out)
-    partial = out.with_name(f".{out.name}.partial")
+    partial, previous = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "previous"))
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -72,17 +75,26 @@ def write_data_set(
         names = [TRAIN, VALIDATION, DROPPED, DATASET_INFO, CARD]
         report["outputs"] = {name: sha256(partial / name) for name in names}
         write_json(partial / REPORT, report)
-        # Without its report the old one is no longer complete, should anything happen before it is gone.
-        (out / REPORT).unlink(missing_ok=True)
-        shutil.rmtree(out, ignore_errors=True)
-        partial.replace(out)
+        _take_place(partial, out, previous)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise unwritable(out, error) from None
-    except BaseException:
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        raise
     return report
+
+
+def _take_place(partial: Path, out: Path, previous: Path) -> None:
+    """Put a complete folder where another may be, which is gone only when the new one is there."""
+    shutil.rmtree(previous, ignore_errors=True)
+    if out.exists():
+        out.replace(previous)
+    try:
+        partial.replace(out)
+    except OSError:
+        if previous.exists():
+            previous.replace(out)
+        raise
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def _require_replaceable(out: Path) -> None:

@@ -33,6 +33,7 @@ COLUMNS = {
 SPIDER_FILES = ("train_spider.json", "train_others.json")
 BIRD_FILES = ("train.json",)
 BIRD_TABLES = "train_tables.json"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -119,7 +120,7 @@ def _read_folder(folder: Path, options: SourceOptions) -> Source:
     rows: list[Row] = []
     for name in found:
         source = f"{folder.name}/{name}" if folder.name else name
-        rows.extend(_rows(source, _read_json(folder / name), schemas, options))
+        rows.extend(_rows(source, read_records(folder / name), schemas, options))
     return Source(folder.name, rows, inputs | _hash_of_databases(rows))
 
 
@@ -141,11 +142,17 @@ def read_records(path: Path) -> Iterable[tuple[int, Any]]:
     Raises:
         QsqlError: If it cannot be read; the message names the line.
     """
-    if path.suffix == ".parquet":
-        return _read_parquet(path)
-    if path.suffix == ".csv":
-        return _read_csv(path)
-    return _read_json(path)
+    read = {".parquet": _read_parquet, ".csv": _read_csv}.get(path.suffix, _read_json)
+    return ((position, _text_whole(record)) for position, record in read(path))
+
+
+def _text_whole(record: Any) -> Any:
+    """Put the replacement character in the place of lone surrogates, which JSON can write and nothing else can hold."""
+    if not isinstance(record, dict):
+        return record
+    return {
+        name: _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value for name, value in record.items()
+    }
 
 
 def _text(path: Path) -> str:

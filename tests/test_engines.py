@@ -158,6 +158,21 @@ def test_what_may_pass_is_tried_again(fault):
     assert len(bodies) == 4
 
 
+def test_text_that_no_file_can_hold_is_mended():
+    with chat_server(lambda *_: completion("SELECT '\ud800'", reason="\udfff")) as (url, _):
+        found = run(settings(url), REQUESTS[:1])
+    assert (found[0][0].text, found[0][0].finish_reason) == ("SELECT '\ufffd'", "\ufffd")
+
+
+def test_a_defect_is_not_swallowed(monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("qsql.engines.openai._completions", fail)
+    with chat_server(lambda _, body: echo(body)) as (url, _), pytest.raises(ZeroDivisionError):
+        run(settings(url), REQUESTS)
+
+
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_what_does_not_pass_stops_the_run_and_keeps_what_is_finished(fault):
     def answer(_, body):

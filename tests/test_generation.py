@@ -131,6 +131,18 @@ def test_questions_that_cannot_be_used_are_named(questions, entries, message):
         read_questions(questions(*entries))
 
 
+def test_questions_may_hold_any_text(tmp_path):
+    path = tmp_path / "odd.jsonl"
+    schema = "CREATE TABLE t (a INTEGER);"
+    odd = [{"question": "One\u2028of\x85them?", "schema": schema}, {"question": "\ud800?", "schema": schema}]
+    path.write_text(
+        json.dumps(odd[0], ensure_ascii=False) + "\n" + json.dumps(odd[1]) + "\n", encoding="utf-8", newline="\n"
+    )
+    questions = read_questions(path)
+    assert [question.question for question in questions] == ["One\u2028of\x85them?", "\ufffd?"]
+    assert len({question.prompt_hash() for question in questions}) == 2
+
+
 def test_files_that_cannot_be_used_are_named(tmp_path, questions):
     with pytest.raises(QsqlError, match=r"cannot read .*nothing\.json"):
         read_questions(tmp_path / "nothing.json")

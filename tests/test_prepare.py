@@ -73,6 +73,15 @@ def digests(folder):
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv", ".parquet"])
+def test_other_ends_of_lines_are_text(tmp_path, suffix):
+    rows = [ROWS[0] | {"question": "Which\u2028one\x85of\u2029them\x0b?"}]
+    path = write(tmp_path / f"rows{suffix}", rows)
+    if suffix == ".jsonl":
+        path.write_text(json.dumps(rows[0], ensure_ascii=False) + "\n", encoding="utf-8")
+    assert [row.question for row in read_source(str(path), SourceOptions()).rows] == [rows[0]["question"]]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv", ".parquet"])
 def test_files_of_every_kind_are_read_alike(tmp_path, suffix):
     source = read_source(str(write(tmp_path / f"rows{suffix}", ROWS)), SourceOptions())
     assert [(row.schema, row.question, row.query) for row in source.rows] == [tuple(row.values()) for row in ROWS]

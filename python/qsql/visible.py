@@ -1,4 +1,4 @@
-"""Untrusted text made fit to be looked at: queries, questions, names and cells may hold anything."""
+"""Untrusted text made fit to be written and looked at: queries, questions, names and cells may hold anything."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ LONGEST_CELL = 120
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def encodable(text: str) -> str:
+    """Put the replacement character in the place of lone surrogates, which JSON can write and UTF-8 cannot."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def visible(text: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
 from qsql.engines import Completion, need
+from qsql.visible import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,7 +59,7 @@ class OpenAIEngine:
             limits=httpx.Limits(max_connections=settings.concurrency),
         )
         self._stopped = threading.Event()
-        self._failure: QsqlError | None = None
+        self._failure: Exception | None = None
         # When a server says that it has enough, that holds for all requests.
         self._quiet_until = 0.0
 
@@ -78,7 +79,7 @@ class OpenAIEngine:
             while pending:
                 done, _ = wait(pending, return_when=FIRST_COMPLETED)
                 finished = [(pending.pop(future), future) for future in done]
-                # Behind a failure no request begins, but what is under way still comes out.
+                # Behind a failure, which `_complete` has kept, no request begins; what is under way still comes out.
                 if batch := [(position, future.result()) for position, future in finished if not future.exception()]:
                     yield batch
             if self._failure is not None:
@@ -99,7 +100,7 @@ class OpenAIEngine:
         """Complete one request; its failure stops all others."""
         try:
             return self._draw(request, decoding)
-        except QsqlError as error:
+        except Exception as error:
             if not self._stopped.is_set():
                 self._failure = error
                 self._stopped.set()
@@ -208,6 +209,7 @@ def _completions(document: Any, seconds: float) -> list[Completion]:
         text = choice["message"].get("content") or ""
         if not isinstance(text, str):
             raise TypeError("its content is no text")
+        text = encodable(text)
         reason = choice.get("finish_reason") or "stop"
-        completions.append(Completion(text, tokens // len(choices), str(reason), seconds / len(choices)))
+        completions.append(Completion(text, tokens // len(choices), encodable(str(reason)), seconds / len(choices)))
     return completions

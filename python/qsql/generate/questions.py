@@ -15,6 +15,7 @@ from qsql._core import QsqlError
 from qsql.prompt import build_prompt
 from qsql.results import read_json
 from qsql.schema_text import read_schemas, schema_text, tables_of_database
+from qsql.visible import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -108,7 +109,8 @@ def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """The entries of a file, each with what to call it in messages."""
     if path.suffix == ".jsonl":
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            # Not `splitlines`: text may hold other ends of lines, such as U+2028.
+            lines = path.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise QsqlError(f"cannot read `{path}`: {error}\nhint: check the path") from None
         found: list[tuple[str, Any]] = []
@@ -136,7 +138,7 @@ def _question(
         value = entry.get(key)
         if value is not None and not isinstance(value, str):
             raise QsqlError(f"`{path}` {place}: `{key}` is no text\nhint: put it in quotes")
-        return value
+        return None if value is None else encodable(value)
 
     question, db_id = text("question"), text("db_id")
     identity = str(entry.get("id", number))

@@ -6,6 +6,7 @@ Every source becomes a list of rows with question, query and schema. Problems na
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from qsql._core import QsqlError
 from qsql.prepare.rows import Row
 from qsql.results import sha256, suite_hash
 from qsql.schema_text import SchemaStyle, read_schemas, read_spider_tables, schema_text, tables_of_database
+from qsql.visible import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +35,6 @@ COLUMNS = {
 SPIDER_FILES = ("train_spider.json", "train_others.json")
 BIRD_FILES = ("train.json",)
 BIRD_TABLES = "train_tables.json"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -143,16 +144,13 @@ def read_records(path: Path) -> Iterable[tuple[int, Any]]:
         QsqlError: If it cannot be read; the message names the line.
     """
     read = {".parquet": _read_parquet, ".csv": _read_csv}.get(path.suffix, _read_json)
-    return ((position, _text_whole(record)) for position, record in read(path))
+    return ((position, _encodable(record)) for position, record in read(path))
 
 
-def _text_whole(record: Any) -> Any:
-    """Put the replacement character in the place of lone surrogates, which JSON can write and nothing else can hold."""
+def _encodable(record: Any) -> Any:
     if not isinstance(record, dict):
         return record
-    return {
-        name: _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value for name, value in record.items()
-    }
+    return {name: encodable(value) if isinstance(value, str) else value for name, value in record.items()}
 
 
 def _text(path: Path) -> str:
@@ -187,7 +185,7 @@ def _json_line(path: Path, number: int, line: str) -> Any:
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, Any]]:
-    reader = csv.DictReader(_text(path).splitlines(keepends=True), strict=True)
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
     number = 0
     try:
         for record in reader:

@@ -91,7 +91,7 @@ pub enum Error {
         /// What the panic said.
         message: String,
     },
-    /// A panic while one query ran: a defect of ours.
+    /// A panic while one query ran, or one database was described: a defect of ours.
     #[error("internal error while running a query: {message}")]
     Query {
         /// What the panic said.

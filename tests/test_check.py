@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -124,6 +126,35 @@ def test_descriptions_have_example_values(databases):
     [singer, song] = describe(databases / "music" / "music.sqlite", values=2)
     assert singer["values"] == [[1, 2], ["Ann", "Bea"], [1980, 1975]]
     assert song["values"] == [[], [], []]
+
+
+NESTED = """
+import threading
+from qsql import QsqlError, check
+from qsql._core import describe_definitions
+definitions = [
+    "CREATE TABLE t (a, CHECK (" + "(" * 490 + "a" + ")" * 490 + "))",
+    "CREATE TABLE t AS " + "SELECT * FROM (" * 240 + "SELECT 1 AS a" + ")" * 240,
+    "CREATE TABLE t AS SELECT " + " + ".join(["1"] * 990),
+]
+def work():
+    for text in definitions:
+        try:
+            describe_definitions(text)
+        except QsqlError:
+            pass
+    check(definitions, ["SELECT 1"] * 3)
+    print("done")
+threading.stack_size(1 << 18)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+def test_nested_definitions_need_no_stack_of_the_caller():
+    done = subprocess.run([sys.executable, "-c", NESTED], capture_output=True, text=True, check=False, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "done\n")
 
 
 def test_descriptions_of_nothing_are_errors(tmp_path):

@@ -1,42 +1,32 @@
 //! `describe` and `describe_definitions`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use super::{QsqlError, guarded};
+use super::{QsqlError, guarded, interruptible};
+use crate::error::Error;
 use crate::exec::denotation::Cell;
 use crate::exec::examples::examples;
-use crate::exec::sandbox::{Database, Failure, TableDescription, initialize};
+use crate::exec::sandbox::{Database, Failure, TableDescription, initialize, on_large_stack};
 use crate::exec::suite::Suite;
+use crate::score::Progress;
 
 /// Describe the tables of a `.sqlite` file: a list with a dict for each table, in the order of their definition.
 ///
 /// `name`; `columns`: (name, declared type, position in the primary key from 1 or 0); `foreign_keys`: (columns, table that
 /// they refer to, columns there or none for its primary key); `values`: for each column its first distinct values that are
-/// not NULL, at most `values`. Raises `QsqlError` if the file cannot be read.
+/// not NULL, at most `values`. Raises `QsqlError` if the file cannot be read, `KeyboardInterrupt` soon after Ctrl-C.
 #[pyfunction]
 #[pyo3(signature = (database, *, values = 0))]
 pub(super) fn describe(py: Python<'_>, database: PathBuf, values: usize) -> PyResult<Vec<Bound<'_, PyDict>>> {
-    guarded("describe", || {
-        let suite = Suite::at(&database)?;
-        let file = &suite.files()[0];
-        let unreadable = |failure: Failure| {
-            let name = file.display();
-            QsqlError::new_err(format!("cannot read `{name}`: {failure}\nhint: it must be a SQLite database"))
-        };
-        let mut open = Database::open(file, false).map_err(unreadable)?;
-        let tables = open.describe().map_err(unreadable)?;
-        let mut described = Vec::with_capacity(tables.len());
-        for table in tables {
-            let mut columns = Vec::with_capacity(table.columns.len());
-            for column in table.columns.iter().filter(|_| values > 0) {
-                columns.push(examples(&mut open, &table.name, &column.name, values).map_err(unreadable)?);
-            }
-            described.push(table_dict(py, table, &columns)?);
-        }
-        Ok(described)
+    let suite = guarded("describe", || Ok(Suite::at(&database)?))?;
+    let file = &suite.files()[0];
+    tables(py, || Database::open(file, false), values)?.map_err(|failure| {
+        let name = file.display();
+        QsqlError::new_err(format!("cannot read `{name}`: {failure}\nhint: it must be a SQLite database"))
     })
 }
 
@@ -45,14 +35,40 @@ pub(super) fn describe(py: Python<'_>, database: PathBuf, values: usize) -> PyRe
 /// Raises `QsqlError` if it does not compile, or does more than to define.
 #[pyfunction]
 pub(super) fn describe_definitions<'py>(py: Python<'py>, definitions: &str) -> PyResult<Vec<Bound<'py, PyDict>>> {
-    guarded("describe_definitions", || {
-        initialize()?;
-        let tables = Database::define(definitions).and_then(|mut database| database.describe());
-        let tables = tables.map_err(|failure| {
-            QsqlError::new_err(format!("the schema does not compile: {failure}\nhint: it is CREATE TABLE statements"))
-        })?;
-        tables.into_iter().map(|table| table_dict(py, table, &[])).collect()
+    tables(py, || Database::define(definitions), 0)?.map_err(|failure| {
+        QsqlError::new_err(format!("the schema does not compile: {failure}\nhint: it is CREATE TABLE statements"))
     })
+}
+
+/// Describes the tables of a database, on a thread of its own: what defines them is no less to be trusted than a query.
+fn tables(
+    py: Python<'_>,
+    open: impl FnOnce() -> Result<Database, Failure> + Send,
+    values: usize,
+) -> PyResult<Result<Vec<Bound<'_, PyDict>>, Failure>> {
+    let described = interruptible(py, &Progress::default(), None, |cancel| {
+        initialize()?;
+        let describe = || {
+            let mut database = open()?;
+            database.watch(Arc::clone(cancel));
+            let tables = database.describe()?;
+            let values_of = |table: TableDescription| {
+                let columns = table.columns.iter().filter(|_| values > 0);
+                let cells = columns.map(|column| examples(&mut database, &table.name, &column.name, values));
+                let cells = cells.collect::<Result<Vec<_>, Failure>>()?;
+                Ok((table, cells))
+            };
+            tables.into_iter().map(values_of).collect::<Result<Vec<_>, Failure>>()
+        };
+        on_large_stack(describe)?.map_err(|message| Error::Query { message })
+    })?;
+    match described {
+        Err(failure) => Ok(Err(failure)),
+        Ok(described) => {
+            let dicts = described.into_iter().map(|(table, values)| table_dict(py, table, &values));
+            dicts.collect::<PyResult<Vec<_>>>().map(Ok)
+        }
+    }
 }
 
 fn table_dict<'py>(py: Python<'py>, table: TableDescription, values: &[Vec<Cell>]) -> PyResult<Bound<'py, PyDict>> {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::State;
 use super::compare::Rejection;
-use crate::error::{Error, Result, caught};
+use crate::error::{Error, Result};
 use crate::exec::denotation::{Cell, Value};
 use crate::exec::sandbox::{self, Database, Failure, Limits, Reader, Row};
 
@@ -47,16 +47,7 @@ pub fn query(
         let mut reader = FirstRows::new(max_rows);
         database.query(text, limits, &mut reader).map(|()| reader)
     };
-    // SQLite may need more stack than the caller has.
-    let result = std::thread::scope(|scope| {
-        let builder = std::thread::Builder::new().stack_size(2 * sandbox::STACK_BYTES);
-        let running = builder.spawn_scoped(scope, || caught(run));
-        running.map(|thread| thread.join().unwrap_or_else(|_| Err(String::new())))
-    });
-    let result = result
-        .map_err(|error| Error::Threads { threads: 1, message: error.to_string() })?
-        .map_err(|message| Error::Query { message })?;
-    match result {
+    match sandbox::on_large_stack(run)?.map_err(|message| Error::Query { message })? {
         Ok(reader) => reader.result(),
         Err(failure) => QueryResult::failed(&failure).ok_or(Error::Interrupted),
     }

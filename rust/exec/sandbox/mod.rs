@@ -29,11 +29,13 @@ mod like;
 mod memory;
 mod schema;
 mod scratch;
+mod stack;
 mod statement;
 mod watch;
 
 use self::image::Image;
 pub use self::schema::{ColumnDescription, DatabaseSchema, ForeignKeyDescription, TableDescription};
+pub use self::stack::on_large_stack;
 use self::statement::Statement;
 pub use self::statement::{Reader, Row};
 use self::watch::{STEPS_PER_LOOK, Watch};

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import accelerate
 import pytest
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, Qwen3Config, Qwen3ForCausalLM
@@ -135,6 +136,24 @@ def test_the_limit_is_what_memory_leaves(monkeypatch):
     assert limit(600) == 30
     assert limit(2000) == 0
     assert limit(600, above=7) == 7
+
+
+def test_a_trainer_that_pads_its_batches_is_stopped(model):
+    padded = {"input_ids": torch.tensor([[1, 2, 3], [4, 5, 0]]), "attention_mask": torch.tensor([[1, 1, 1], [1, 1, 0]])}
+    dataset = [{"input_ids": [1, 2], "labels": [IGNORED, 2]}] * 4
+    loader = accelerate.Accelerator(cpu=True).prepare(torch.utils.data.DataLoader(dataset, batch_size=2))
+    plugin = PaddingFree(
+        concatenate=True, attention="masked", compile_layers=False, checkpoint_above=None, row_budget={}
+    )
+    arguments = type("Arguments", (), {"use_cpu": True, "bf16": False, "fp16": False})
+    plugin.on_train_begin(arguments, None, None, model=model, train_dataloader=loader)
+    (first, second) = list(loader)
+    assert first["input_ids"].tolist() == second["input_ids"].tolist() == [[1, 2, 1, 2]]
+    assert model(**first, num_items_in_batch=2).loss.item() > 0
+    with pytest.raises(QsqlError, match="batches are padded"):
+        model(**padded)
+    model.eval()
+    assert model(**padded).logits.shape[:2] == (2, 3)
 
 
 def test_an_unknown_architecture_is_refused(model):

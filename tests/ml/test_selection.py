@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ENVIRONMENT, read_lines
 
 from qsql import QsqlError
-from qsql.train.selection import ExecutionSelection, read_sample
+from qsql.train.selection import ExecutionSelection, copy_in_bfloat16, read_sample
 
 # The answers of the model are replaced: all right at step 10, wrong at the others.
 REPLACED = """
@@ -58,3 +59,20 @@ def test_a_gold_that_fails_is_named_before_training(tiny, tmp_path):
     example = {"instruction": "q", "output": "SELECT nothing FROM nowhere", "db_id": "seed_bank", "id": "17"}
     with pytest.raises(QsqlError, match="validation example `17` fails"):
         ExecutionSelection(tmp_path, [example], tiny / "databases", None, [])
+
+
+def test_the_copy_that_generates_has_the_weights_of_the_model(tiny):
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+
+    model = AutoModelForCausalLM.from_pretrained(tiny / "model", dtype=torch.float32).train()
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights += 0.01
+    copied = copy_in_bfloat16(model)
+    expected = {name: weights.to(torch.bfloat16) for name, weights in model.state_dict().items()}
+    assert {name for name, _ in copied.state_dict().items()} == set(expected)
+    for name, weights in copied.state_dict().items():
+        assert torch.equal(weights, expected[name]), name
+    assert not copied.training
+    assert model.training
+    assert model.config._attn_implementation != copied.config._attn_implementation

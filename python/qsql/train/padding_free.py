@@ -172,7 +172,9 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
                     f"examples cannot be concatenated for a model of type `{kind}`, only {', '.join(ARCHITECTURES)}\n"
                     "hint: train with `--padded`"
                 )
-            train_dataloader.collate_fn = concatenate
+            # accelerate wraps the loader that makes the batches; what is set on the wrapper, that one does not see.
+            getattr(train_dataloader, "base_dataloader", train_dataloader).collate_fn = concatenate
+            model.register_forward_pre_hook(refuse_padding, with_kwargs=True)
             attention = self._choose_attention(args)
             if attention == "varlen":
                 AttentionInterface.register(VARLEN, make_varlen_attention())
@@ -211,6 +213,20 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
         memory = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
         room = USABLE_MEMORY * memory - self._row_budget["static_bytes"]
         return max(0, int(room / self._row_budget["bytes_per_token"]))
+
+
+def refuse_padding(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """See that what is trained on is what `concatenate` made.
+
+    Raises:
+        QsqlError: If the trainer got its batches elsewhere.
+    """
+    del args
+    if module.training and "cu_seq_lens_q" not in kwargs:
+        raise QsqlError(
+            "the trainer's batches are padded, though they were to be concatenated\n"
+            "hint: train with `--padded`, and report the versions of accelerate and transformers"
+        )
 
 
 def checkpoint_long_rows(model: torch.nn.Module, layers: Sequence[Any], limit: int) -> None:

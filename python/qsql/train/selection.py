@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed
-from transformers import TrainerCallback
+from transformers import AutoModelForCausalLM, TrainerCallback
 
 from qsql import results
 from qsql._core import QsqlError, Scorer
 from qsql.engines import Completion, Decoding, Request
+from qsql.engines.decoding import use_grouped_attention
 from qsql.engines.model import ChatTokenizer
 from qsql.engines.transformers import TransformersEngine
 from qsql.prompt import extract_sql
@@ -21,7 +23,7 @@ from qsql.train.padding_free import IGNORED
 from qsql.training_log import EXECUTION_LOG
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 METRIC = "eval_execution"
@@ -174,17 +176,50 @@ def answer(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[Completio
     model = getattr(model, "module", model)
     is_training = model.training
     model.eval()
-    precision = (
-        torch.autocast(model.device.type, dtype=torch.bfloat16)
-        if model.device.type == "cuda" and model.dtype == torch.float32
-        else nullcontext()
-    )
     completions: dict[int, Completion] = {}
     try:
         requests = [Request(str(number), prompt) for number, prompt in enumerate(prompts)]
-        with precision:
-            for batch in TransformersEngine.around(model, tokenizer).generate(requests, Decoding()):
+        with ready_to_generate(model) as ready:
+            for batch in TransformersEngine.around(ready, tokenizer).generate(requests, Decoding()):
                 completions.update((position, found[0]) for position, found in batch)
     finally:
         model.train(is_training)
     return [completions[position] for position in range(len(prompts))]
+
+
+@contextmanager
+def ready_to_generate(model: Any) -> Iterator[Any]:
+    """Lend what generates in place of a model in training.
+
+    On a GPU checkpoints are used in bfloat16, and casting float32 weights again for each token takes most of the time.
+    So there it is a copy in bfloat16, if memory has room for it and all weights are trained; else the model itself,
+    under autocast if its weights are float32.
+    """
+    if model.device.type != "cuda" or model.dtype != torch.float32:
+        yield model
+        return
+    size = 2 * sum(weights.numel() for weights in model.parameters())
+    free, _ = torch.cuda.mem_get_info(model.device)
+    free += torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
+    # As much again for keys and values.
+    if hasattr(model, "peft_config") or free < 2 * size:
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            yield model
+        return
+    torch.cuda.empty_cache()
+    copied = copy_in_bfloat16(model)
+    yield copied
+    del copied
+    torch.cuda.empty_cache()
+
+
+def copy_in_bfloat16(model: Any) -> Any:
+    """Copy a model of transformers, with the attention that generates fastest."""
+    with torch.device(model.device):
+        copied = AutoModelForCausalLM.from_config(
+            copy.deepcopy(model.config), dtype=torch.bfloat16, attn_implementation="sdpa"
+        )
+    copied.load_state_dict(model.state_dict())
+    copied.generation_config = model.generation_config
+    use_grouped_attention(copied)
+    return copied.eval()

@@ -8,8 +8,10 @@ The parts:
 
 speed       the model card's loop, one `model.generate` after the other, and our batches, on the same questions in one
             run and in the same precision; questions/s, tokens/s, and for how many questions the SQL is the same
+same        for how many questions the SQL of batches is that of the card's loop, over all questions, in each precision,
+            and how often the card's loop itself answers the same in both; several processes, so not timed
 ablation    greedy, `--repair` and self-consistency of 8, each into a run directory that is then scored on the suite
-shape       the shape of Qwen3-4B with random weights: tokens/s and memory of batched generation
+shape       the shape of Qwen3-4B with random weights: tokens/s and memory of batched generation, on one GPU and on all
 
 A part that fails leaves its error in the figures, and the others go on. `figures/generation.json` is written behind
 each part.
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import platform
 import sys
 import tempfile
@@ -38,7 +41,7 @@ from qsql.generate import Settings, generate
 from qsql.generate.questions import Question, read_questions
 from qsql.prompt import extract_sql
 
-PARTS = ("speed", "ablation", "shape")
+PARTS = ("speed", "ablation", "same", "shape")
 QWEN3_4B = {
     "vocab_size": 151_936,
     "hidden_size": 2560,
@@ -155,6 +158,42 @@ def speed(options: argparse.Namespace, questions: list[Question]) -> dict[str, A
     return figures
 
 
+def same(options: argparse.Namespace, questions: list[Question]) -> dict[str, Any]:
+    """Compare the SQL of batches with that of the card's loop, for every question."""
+    ours, card = {}, {}
+    for dtype in options.dtypes:
+        settings = EngineSettings(model=options.model, dtype=dtype, devices=(options.device,))
+        completions, _ = batched(settings, questions, Decoding(options.max_new_tokens))
+        ours[dtype] = [extract_sql(completion.text) for completion in completions]
+        card[dtype] = _card_in_processes(options, settings, questions)
+
+    def share(one: list[str], other: list[str]) -> dict[str, Any]:
+        count = sum(mine == theirs for mine, theirs in zip(one, other, strict=True))
+        return {"same": count, "compared": len(one), "share": count / len(one)}
+
+    figures: dict[str, Any] = {dtype: share(ours[dtype], card[dtype]) for dtype in options.dtypes}
+    if len(options.dtypes) == 2:
+        one, other = options.dtypes
+        figures[f"card in {one} and in {other}"] = share(card[one], card[other])
+        figures[f"batches in {one} and in {other}"] = share(ours[one], ours[other])
+    return figures
+
+
+def _card_in_processes(options: argparse.Namespace, settings: EngineSettings, questions: list[Question]) -> list[str]:
+    """The SQL of the card's loop, whose questions are dealt out to processes that share the device."""
+    count = min(options.card_processes, len(questions))
+    with multiprocessing.get_context("spawn").Pool(count) as pool:
+        parts = pool.starmap(
+            one_by_one,
+            [(settings, questions[first::count], Decoding(options.max_new_tokens), 3600.0) for first in range(count)],
+            chunksize=1,
+        )
+    found = [""] * len(questions)
+    for first, (answers, _) in enumerate(parts):
+        found[first::count] = [extract_sql(text) for text, _ in answers]
+    return found
+
+
 def ablation(options: argparse.Namespace) -> dict[str, Any]:
     """Each way to choose predictions, from a run directory that is scored on the suite."""
     engine = EngineSettings(model=options.model, dtype=options.dtypes[0], devices=(options.device,))
@@ -214,9 +253,12 @@ def shape(options: argparse.Namespace, questions: list[Question]) -> dict[str, A
         if options.device.startswith("cuda"):
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(options.device)
-        settings = EngineSettings(model=folder, dtype="bfloat16", devices=(options.device,))
-        _, figures = batched(settings, questions, Decoding(options.shape_tokens))
-    return {"parameters": parameters, "max_new_tokens": options.shape_tokens, **figures}
+        figures: dict[str, Any] = {"parameters": parameters, "max_new_tokens": options.shape_tokens}
+        gpus = torch.cuda.device_count() if options.device.startswith("cuda") else 0
+        for devices in [(options.device,), tuple(f"cuda:{number}" for number in range(gpus))][: 2 if gpus > 1 else 1]:
+            settings = EngineSettings(model=folder, dtype="bfloat16", devices=devices)
+            _, figures[f"on {len(devices)}"] = batched(settings, questions, Decoding(options.shape_tokens))
+    return figures
 
 
 def attempted(part: Any) -> dict[str, Any]:
@@ -240,7 +282,7 @@ def smoke_options(options: argparse.Namespace) -> None:
     options.data, options.tables = demo.FOLDER / "examples.json", demo.TABLES
     options.db = options.suite = demo.build(options.out / "databases")
     options.device, options.dtypes, options.limit = "cpu", ["float32"], 8
-    options.max_new_tokens, options.shape_tokens, options.card_questions = 16, 8, 8
+    options.max_new_tokens, options.shape_tokens, options.card_questions, options.card_processes = 16, 8, 8, 2
 
 
 def main() -> None:
@@ -258,6 +300,7 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=256)
     parser.add_argument("--card-questions", type=int, default=256, help="about how many the card's loop answers")
     parser.add_argument("--card-seconds", type=float, default=120.0, help="for each precision")
+    parser.add_argument("--card-processes", type=int, default=8, help="of the part `same`")
     parser.add_argument("--shape-tokens", type=int, default=64)
     parser.add_argument("--continuous", action="store_true", help="measure transformers' continuous batching too")
     parser.add_argument("--smoke", action="store_true")
@@ -279,6 +322,7 @@ def main() -> None:
     parts = {
         "speed": lambda: speed(options, questions),
         "ablation": lambda: ablation(options),
+        "same": lambda: same(options, questions),
         "shape": lambda: shape(options, questions),
     }
     for name in options.parts:

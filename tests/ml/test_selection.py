@@ -67,7 +67,7 @@ def test_the_copy_that_generates_has_the_weights_of_the_model(tiny):
     model = AutoModelForCausalLM.from_pretrained(tiny / "model", dtype=torch.float32).train()
     with torch.no_grad():
         for weights in model.parameters():
-            weights += 0.01
+            weights.add_(0.01)
     copied = copy_in_bfloat16(model)
     expected = {name: weights.to(torch.bfloat16) for name, weights in model.state_dict().items()}
     assert {name for name, _ in copied.state_dict().items()} == set(expected)

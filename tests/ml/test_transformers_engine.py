@@ -217,6 +217,7 @@ def test_several_processes_answer_as_one(model, engine):
         assert texts(several) == texts(engine)
         assert texts(several, decoding=SAMPLING) == texts(engine, decoding=SAMPLING)
         assert several.describe()["devices"] == ["cpu", "cpu"]
+        assert several.memory() == {"peak_bytes": {"cpu": None}, "out_of_memory": 0}
     finally:
         several.close()
 

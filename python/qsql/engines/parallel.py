@@ -40,6 +40,7 @@ class ParallelEngine:
         context = multiprocessing.get_context("spawn")
         self._workers: list[Worker] = []
         self._descriptions: list[dict[str, Any]] = []
+        self._memory: dict[str, dict[str, Any]] = {}
         try:
             for device in devices:
                 connection, end = context.Pipe()
@@ -74,6 +75,7 @@ class ParallelEngine:
                 worker, share = running[ready]
                 kind, content = _receive(worker)
                 if kind == "done":
+                    self._memory[worker[0]] = content
                     del running[ready]
                 else:
                     yield [(share[number], completions) for number, completions in content]
@@ -81,6 +83,13 @@ class ParallelEngine:
     def describe(self) -> dict[str, Any]:
         """What the completions depend on, and on how many devices they were made."""
         return {**self._descriptions[0], "devices": [description["device"] for description in self._descriptions]}
+
+    def memory(self) -> dict[str, Any]:
+        """Most memory of each GPU so far, in bytes, and how often a batch was too large for one."""
+        return {
+            "peak_bytes": {device: found["peak_bytes"] for device, found in self._memory.items()},
+            "out_of_memory": sum(found["out_of_memory"] for found in self._memory.values()),
+        }
 
     def close(self) -> None:
         """End the processes."""
@@ -128,6 +137,6 @@ def _work(settings: EngineSettings, device: str, connection: Connection) -> None
                 return
             for batch in engine.generate(requests, decoding):
                 connection.send(("batch", batch))
-            connection.send(("done", None))
+            connection.send(("done", engine.memory()))
     except QsqlError as error:
         connection.send(("error", str(error)))

@@ -40,11 +40,15 @@ ALONE = [
     "logging_steps=1",
 ]
 TINY = Shape(64, 128, 2, 4, 2, 16, 2048, tied=True, head_norms=True)
-FSDP = [
-    "fsdp=full_shard auto_wrap",
-    f"fsdp_config={ROOT / 'configs' / 'fsdp' / 'qwen3.json'}",
-    "use_reentrant_gc=false",
-]
+
+
+def fsdp(file: str) -> list[str]:
+    """Arguments that divide a model with FSDP 2."""
+    config = ROOT / "configs" / "fsdp" / file
+    return ["fsdp=full_shard auto_wrap", f"fsdp_config={config}", "use_reentrant_gc=false"]
+
+
+FSDP, SHARD_GRAD_OP = fsdp("qwen3.json"), fsdp("qwen3_shard_grad_op.json")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ VARIANTS = {
     "one GPU, 16": Variant(FAST, ("gradient_accumulation_steps=2",)),
     "two GPUs, 8": Variant(FAST, ("per_device_train_batch_size=4", *FSDP), gpus=2),
     "two GPUs, 16": Variant(FAST, FSDP, gpus=2),
+    "two GPUs, 8, shard_grad_op": Variant(FAST, ("per_device_train_batch_size=4", *SHARD_GRAD_OP), gpus=2),
+    "two GPUs, 16, shard_grad_op": Variant(FAST, tuple(SHARD_GRAD_OP), gpus=2),
+    "two GPUs, 16, no shards": Variant(FAST, gpus=2),
     "two GPUs, 8, no shards": Variant(FAST, ("per_device_train_batch_size=4",), gpus=2),
 }
 

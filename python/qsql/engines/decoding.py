@@ -12,6 +12,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -31,6 +32,9 @@ STEPS_PER_LOOK = 8
 """Steps between two looks at which rows are finished. A look waits for the device."""
 KEPT_ROWS = 0.85
 """Share of unfinished rows below which the finished ones drop out. Dropping them copies the keys and values."""
+ATTENTION_KERNELS = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
+"""All but cuDNN's, which plans anew for each length of the keys: tens of milliseconds in each layer's first call of a
+step, since each step makes the keys longer. On Hopper, torch would take it first."""
 NUCLEUS = 256
 """Likeliest tokens among which top-p looks first; only where they do not suffice, all are sorted."""
 
@@ -199,6 +203,7 @@ class Rows:
 
 
 @torch.inference_mode()
+@sdpa_kernel(list(ATTENTION_KERNELS))
 def decode(
     model: Any,
     prompts: Sequence[Sequence[int]],

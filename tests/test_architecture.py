@@ -13,11 +13,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "python" / "qsql"
 LAYERS = [
-    {"__main__"},
+    {"__main__", "official"},
     {"cli"},
-    {"prepare", "train", "generate", "evaluate", "official", "report", "demo"},
+    {"prepare", "train", "generate", "evaluate", "report", "demo"},
     {"engines", "results", "training_log"},
-    {"config", "data", "features", "markdown", "prompt", "schema_text"},
+    {"config", "data", "directories", "features", "markdown", "prompt", "schema_text"},
     {"visible"},
     {"__init__"},
     {"_core"},

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsql._core import QsqlError
+from qsql.directories import hub_directory
 
 PACKAGES = ("llamafactory", "torch", "transformers", "accelerate", "datasets", "peft", "trl", "matplotlib")
 INSTALL = "pip install 'qsql-lab[train]' and pip install --no-deps llamafactory==0.9.5"
@@ -101,8 +102,6 @@ def local_model(name: str) -> Path | None:
     path = Path(name)
     if path.is_dir():
         return path
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    snapshots = hub / f"models--{name.replace('/', '--')}" / "snapshots"
+    snapshots = hub_directory() / f"models--{name.replace('/', '--')}" / "snapshots"
     folders = sorted(snapshots.glob("*/config.json"), key=lambda file: file.stat().st_mtime)
     return folders[-1].parent if folders else None

@@ -42,7 +42,7 @@ build: $(EXTENSION) ## Create .venv and build the extension into it
 demo: build ## Score two sets of predictions on the data set that comes along
 	$(BIN)/qsql demo
 
-test: build ## Run all tests; with QSQL_SPIDER_DIR also parity with the official verdicts
+test: check ## Run linters and all tests; with QSQL_SPIDER_DIR also parity with the official verdicts
 	cargo test --quiet
 	$(BIN)/python -m pytest --quiet
 
@@ -93,7 +93,8 @@ wheel-test: build ## Try a wheel of this build under the newest other Python tha
 	$(PYTHON) tests/wheel/contents.py target/wheels/*.whl
 	$(PYTHON) tests/wheel/smoke.py target/wheels/*.whl --others newest
 
-check: build ## Run all linters and type checks
+# Workflows are checked by jactionlint, a fork of actionlint that the index has whole; the original is run by ci.yml.
+check: build ## Run all linters and type checks, and look after the links of the documents
 	cargo fmt --check
 	cargo clippy --quiet --all-targets --features python -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
@@ -101,6 +102,10 @@ check: build ## Run all linters and type checks
 	$(BIN)/ruff format --check --quiet python tests benches
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/python -m mypy.stubtest qsql._core --ignore-disjoint-bases
+	$(BIN)/shellcheck .ci/run benches/*.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" jactionlint
+	$(BIN)/zizmor --quiet --offline .github
+	$(BIN)/python -m pytest --quiet --no-header tests/test_links.py
 
 format: build ## Format all code
 	cargo fmt

@@ -48,8 +48,9 @@ def test_everything_is_found_and_fits_80_columns(run_qsql):
     assert "ENABLE_MATH_FUNCTIONS" in done.stdout
 
 
-def test_json_has_it_all_as_plain_values(run_qsql, cache_directory):
-    done = run_qsql("doctor", "--format", "json")
+def test_json_has_it_all_as_plain_values_and_nothing_is_written(run_qsql, tmp_path):
+    places = {"QSQL_CACHE_DIR": str(tmp_path / "golds"), "HF_HUB_CACHE": str(tmp_path / "hub" / "hub")}
+    done = run_qsql("doctor", "--format", "json", env=places)
     found = json.loads(done.stdout)
     assert (done.returncode, found["scoring_problem"]) == (0, None)
     assert found["verdict"].startswith("works: scoring")
@@ -57,7 +58,10 @@ def test_json_has_it_all_as_plain_values(run_qsql, cache_directory):
     assert found["versions"]["python_path"] == sys.executable
     assert "THREADSAFE=1" in found["sqlite_compile_options"]
     assert 0 < found["memory"]["available"] <= found["memory"]["total"]
-    assert (found["caches"][0]["path"], found["caches"][0]["problem"]) == (str(cache_directory), None)
+    assert [(cache["path"], cache["exists"], cache["problem"]) for cache in found["caches"]] == [
+        (place, False, None) for place in places.values()
+    ]
+    assert list(tmp_path.iterdir()) == []
     by_name = {extra["name"]: extra for extra in found["extras"]}
     assert by_name.keys() >= {"data", "generate", "openai", "report", "train", "vllm"}
     assert "dev" not in by_name
@@ -66,22 +70,24 @@ def test_json_has_it_all_as_plain_values(run_qsql, cache_directory):
     assert by_name["generate"]["install"] == "pip install 'qsql-lab[generate]'"
 
 
-def test_it_writes_nothing(run_qsql, tmp_path):
-    places = {"QSQL_CACHE_DIR": str(tmp_path / "golds"), "HF_HUB_CACHE": str(tmp_path / "hub" / "hub")}
-    found = json.loads(run_qsql("doctor", "--format", "json", env=places).stdout)
-    assert [(cache["path"], cache["exists"], cache["problem"]) for cache in found["caches"]] == [
-        (place, False, None) for place in places.values()
-    ]
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_cache_that_cannot_be_written_is_told_with_the_reason(run_qsql, tmp_path):
+@pytest.mark.parametrize(
+    ("place", "problem"), [("file/golds", "Not a directory"), ("x" * 300 + "/golds", "File name too long")]
+)
+def test_a_cache_that_cannot_be_written_is_told_with_the_reason(monkeypatch, tmp_path, place, problem):
+    monkeypatch.setattr(extras, "DISTRIBUTION", "qsql-lab-that-nobody-installed")  # which saves the imports
     (tmp_path / "file").write_text("", encoding="utf-8")
-    done = run_qsql("doctor", "--format", "json", env={"QSQL_CACHE_DIR": str(tmp_path / "file" / "golds")})
-    found = json.loads(done.stdout)
+    monkeypatch.setenv("QSQL_CACHE_DIR", str(tmp_path / place))
+    found = examine()
+    assert (found.caches[0].path, found.caches[0].problem) == (tmp_path / place, problem)
+    assert "cannot be written: results of golds" in found.verdict
+
+
+def test_what_cannot_be_written_is_shown_and_what_lies_here_is_not_imported(run_qsql, tmp_path):
+    (tmp_path / "ftfy.py").write_text("raise ImportError('not the one that is installed')", encoding="utf-8")
+    done = run_qsql("doctor", cwd=tmp_path, env={"QSQL_CACHE_DIR": str(tmp_path / "ftfy.py" / "golds")})
     assert done.returncode == 0
-    assert found["caches"][0]["problem"] == f"`{tmp_path / 'file'}`: Not a directory"
-    assert "cannot be written: results of golds" in found["verdict"]
+    assert "cannot be written: Not a directory" in " ".join(done.stdout.split())
+    assert "ImportError" not in done.stdout
 
 
 def installed(folder, name, code, version="1.0"):

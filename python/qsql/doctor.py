@@ -27,7 +27,7 @@ class Cache:
     path: Path
     exists: bool
     problem: str | None
-    """Why nothing can be written there."""
+    """Why nothing can be written there; the numbers are 0 then."""
     size: int
     """Bytes in its files."""
     free: int
@@ -156,15 +156,15 @@ def _gpu_problem(gpus: list[Gpu], of_driver: str | None, torch: Torch | None) ->
 
 
 def _cache(holds: str, path: Path) -> Cache:
-    place = existing_part(path)
-    problem = None
     try:
+        place = existing_part(path)
         with tempfile.TemporaryFile(dir=place):
             pass
+        exists = path.is_dir()
+        size = sum(map(_size, path.rglob("*"))) if exists else 0
+        return Cache(holds, path, exists, None, size, free_disk(path))
     except OSError as error:
-        problem = f"`{place}`: {error.strerror}"
-    size = sum(_size(file) for file in path.rglob("*")) if path.is_dir() else 0
-    return Cache(holds, path, path.is_dir(), problem, size, free_disk(path))
+        return Cache(holds, path, exists=False, problem=error.strerror or str(error), size=0, free=0)
 
 
 def _size(file: Path) -> int:

@@ -26,6 +26,8 @@ IMPORT_SECONDS = 300.0
 # Runs in a process of its own: an import may take long, print, or end the process. One line for each that is done.
 _IMPORT = """
 import importlib, json, sys
+if sys.path[0] == "":
+    del sys.path[0]  # what lies in the current folder is not what is installed
 for name in sys.argv[1:]:
     problem = facts = None
     try:

@@ -122,6 +122,8 @@ def test_blank_lines_at_the_end_are_no_interactions(write):
 def test_other_interactions_than_the_golds_are_an_error(write):
     with pytest.raises(QsqlError, match="has 1 interactions, the golds have 2"):
         pair(write, INTERACTIONS, "a\nb\nc\n")
+    with pytest.raises(QsqlError, match="has 0 interactions, the golds have 2"):
+        pair(write, INTERACTIONS, "\n\n")
 
 
 def test_json_lines_pair_by_id(write):

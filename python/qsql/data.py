@@ -180,7 +180,7 @@ def _pair_interactions(path: Path, texts: list[str | None], examples: Sequence[E
         else:
             sessions[-1].append(text)
     # As in the golds, blank lines at the end of the file have no interaction behind them.
-    while not sessions[-1]:
+    while sessions and not sessions[-1]:
         sessions.pop()
     expected = examples[-1].interaction + 1
     if len(sessions) != expected:

@@ -7,10 +7,10 @@ EXTENSION := python/qsql/_core.abi3.so
 SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-ml loop check format bench fuzz clean toolchain
+.PHONY: help build demo test test-ml loop wheel wheel-test check format bench fuzz clean toolchain
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' Makefile
 
 toolchain:
 	@command -v cargo >/dev/null || { echo "error: no Rust toolchain found; install it from https://rustup.rs (rustc 1.89 or later), then run make again" >&2; exit 1; }
@@ -42,7 +42,7 @@ build: $(EXTENSION) ## Create .venv and build the extension into it
 demo: build ## Score two sets of predictions on the data set that comes along
 	$(BIN)/qsql demo
 
-test: build ## Run all tests; with QSQL_SPIDER_DIR also parity with the official verdicts
+test: check ## Run linters and all tests; with QSQL_SPIDER_DIR also parity with the official verdicts
 	cargo test --quiet
 	$(BIN)/python -m pytest --quiet
 
@@ -65,7 +65,36 @@ loop: build $(ML_BIN)/llamafactory-cli ## Prepare, train, generate and score wit
 	$(ML_BIN)/python -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "qsql.pth").write_text("$(CURDIR)/python\n")'
 	benches/loop.sh
 
-check: build ## Run all linters and type checks
+# Linked against glibc 2.17, by Zig, so that the wheel installs on every Linux since 2014. Elsewhere the system's own
+# linker does. Each file is installed into an empty environment and tried there.
+WHEEL_BIN := .venv-wheel/bin
+MANYLINUX := $(if $(filter Linux,$(shell uname)),--zig --compatibility manylinux2014)
+
+$(WHEEL_BIN)/maturin: tests/wheel/requirements.txt | toolchain
+	$(PYTHON) -m venv .venv-wheel
+	$(WHEEL_BIN)/pip install --quiet -r tests/wheel/requirements.txt
+	@touch $@
+
+wheel: $(WHEEL_BIN)/maturin ## Build wheel and sdist into dist/, check them, and try both under all Pythons found
+	rm -rf dist
+	PATH="$(CURDIR)/$(WHEEL_BIN):$$PATH" maturin build --quiet --release --out dist $(MANYLINUX)
+	$(WHEEL_BIN)/maturin sdist --out dist
+	$(PYTHON) tests/wheel/contents.py dist/*
+	$(WHEEL_BIN)/twine check --strict dist/*
+	$(WHEEL_BIN)/abi3audit --strict dist/*.whl
+	$(if $(MANYLINUX),$(WHEEL_BIN)/auditwheel show dist/*.whl)
+	$(PYTHON) tests/wheel/smoke.py dist/*.whl
+	$(PYTHON) tests/wheel/smoke.py dist/*.whl --others all
+	$(PYTHON) tests/wheel/smoke.py dist/*.tar.gz
+
+wheel-test: build ## Try a wheel of this build under the newest other Python that is found
+	rm -rf target/wheels
+	PIP_QUIET=1 $(BIN)/maturin build --quiet --release --out target/wheels
+	$(PYTHON) tests/wheel/contents.py target/wheels/*.whl
+	$(PYTHON) tests/wheel/smoke.py target/wheels/*.whl --others newest
+
+# Workflows are checked by jactionlint, a fork of actionlint that the index has whole; the original is run by ci.yml.
+check: build ## Run all linters and type checks, and look after the links of the documents
 	cargo fmt --check
 	cargo clippy --quiet --all-targets --features python -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
@@ -73,6 +102,10 @@ check: build ## Run all linters and type checks
 	$(BIN)/ruff format --check --quiet python tests benches
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/python -m mypy.stubtest qsql._core --ignore-disjoint-bases
+	$(BIN)/shellcheck .ci/run benches/*.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" jactionlint
+	$(BIN)/zizmor --quiet --offline .github
+	$(BIN)/python -m pytest --quiet --no-header tests/test_links.py
 
 format: build ## Format all code
 	cargo fmt
@@ -100,4 +133,4 @@ fuzz: | toolchain ## Fuzz everything that reads text, for FUZZ_SECONDS (1800)
 	  -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=4096 -artifact_prefix=artifacts/ -print_final_stats=1
 
 clean: ## Remove everything that was built
-	rm -rf target .venv .venv-ml qsql-demo qsql-tiny qsql-loop $(EXTENSION)
+	rm -rf target dist .venv .venv-ml .venv-wheel qsql-demo qsql-tiny qsql-loop $(EXTENSION)

@@ -13,11 +13,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "python" / "qsql"
 LAYERS = [
-    {"__main__"},
+    {"__main__", "official"},
     {"cli"},
-    {"prepare", "train", "generate", "evaluate", "official", "report", "demo"},
+    {"prepare", "train", "generate", "evaluate", "report", "demo", "doctor"},
     {"engines", "results", "training_log"},
-    {"config", "data", "features", "markdown", "prompt", "schema_text"},
+    {"config", "data", "directories", "extras", "features", "machine", "markdown", "prompt", "schema_text"},
     {"visible"},
     {"__init__"},
     {"_core"},
@@ -74,6 +74,8 @@ def test_importing_qsql_loads_nothing_heavy():
         "datasets",
         "jinja2",
         "numpy",
+        "packaging",
+        "psutil",
         "pyarrow",
         "rich",
         "scipy",

@@ -111,9 +111,19 @@ def test_interactions_pair_turn_by_turn(write):
     assert (pairing.missing, pairing.surplus) == (["1"], 1)
 
 
+def test_blank_lines_at_the_end_are_no_interactions(write):
+    examples = read_examples(write("g.txt", "A\td\n\nB\td\n\n\n"))
+    assert [(example.interaction, example.turn) for example in examples] == [(0, 1), (1, 1)]
+    for end in ("", "\n", "\n\n\n"):
+        pairing = read_predictions(write("p.txt", f"a\n\nb\n{end}"), examples)
+        assert (pairing.predictions, pairing.missing) == (["a", "b"], [])
+
+
 def test_other_interactions_than_the_golds_are_an_error(write):
     with pytest.raises(QsqlError, match="has 1 interactions, the golds have 2"):
         pair(write, INTERACTIONS, "a\nb\nc\n")
+    with pytest.raises(QsqlError, match="has 0 interactions, the golds have 2"):
+        pair(write, INTERACTIONS, "\n\n")
 
 
 def test_json_lines_pair_by_id(write):

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from qsql import QsqlError
+from qsql.machine import visible_gpus
 from qsql.train.arguments import known_arguments, known_templates
-from qsql.train.environment import require_packages, visible_gpus
+from qsql.train.environment import require_packages, require_signals
 from qsql.train.plan import Options, make_plan, record, write_plan
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "train"
@@ -247,10 +248,10 @@ def test_the_run_record_says_how_to_do_it_again(plan, tmp_path):
 
 
 def test_problems_of_the_machine_have_hints(plan, monkeypatch):
-    monkeypatch.setattr("qsql.train.environment.visible_gpus", list)
+    monkeypatch.setattr("qsql.train.plan.visible_gpus", list)
     assert plan().problems() == []
     assert plan("use_cpu=false").problems() == ["there is no GPU\nhint: set use_cpu=true to train on the CPU"]
-    monkeypatch.setattr("qsql.train.environment.free_disk", lambda _: 10)
+    monkeypatch.setattr("qsql.train.plan.free_disk", lambda _: 10)
     assert plan().problems()[0].startswith("checkpoints need about")
 
 
@@ -282,6 +283,12 @@ def test_missing_and_refused_packages_have_the_line_to_type(monkeypatch):
         require_packages(versions | {"transformers": "5.17.0"})
     monkeypatch.setenv("DISABLE_VERSION_CHECK", "1")
     require_packages(versions | {"transformers": "5.17.0"})
+
+
+def test_training_asks_for_a_system_with_signals():
+    require_signals("posix")
+    with pytest.raises(QsqlError, match="training does not run on Windows itself\nhint: use WSL"):
+        require_signals("nt")
 
 
 def test_the_arguments_are_those_of_llamafactory():

@@ -179,8 +179,8 @@ def _pair_interactions(path: Path, texts: list[str | None], examples: Sequence[E
             sessions.append([])
         else:
             sessions[-1].append(text)
-    # As in the golds, a file that ends with a blank line has no interaction behind it.
-    if not sessions[-1]:
+    # As in the golds, blank lines at the end of the file have no interaction behind them.
+    while sessions and not sessions[-1]:
         sessions.pop()
     expected = examples[-1].interaction + 1
     if len(sessions) != expected:

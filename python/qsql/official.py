@@ -1,65 +1,106 @@
-"""The summary as the official tool prints it, from its count table to its end, byte for byte.
+"""`python -m qsql.official`: the command line of the official tool, with its options, printing and exit status.
 
-Definition: `print_scores` in `evaluation.py` of taoyds/test-suite-sql-eval.
+Definition: `evaluation.py` of taoyds/test-suite-sql-eval, whose place it takes in scripts. What it prints on stdout is
+what that prints, byte for byte (on a terminal, control characters of predictions are written out); DESIGN.md lists the
+inputs on which that stops and this goes on. Warnings are on stderr, where that has nothing but tracebacks and bars.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from qsql.results import COMPONENTS, LEVELS, TURNS
+from qsql._core import QsqlError
+from qsql.cli.evaluation import evaluate_and_warn
+from qsql.cli.terminal import note, printable
+from qsql.directories import cache_directory
+from qsql.report.official import official_lines, official_report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-# The rules round the titles are of unequal length, as the official tool has them.
-_EXECUTION = "=====================   EXECUTION ACCURACY     ====================="
-_EXACT = "\n====================== EXACT MATCHING ACCURACY ====================="
-_PARTIAL = (
-    ("acc", "\n---------------------PARTIAL MATCHING ACCURACY----------------------"),
-    ("rec", "---------------------- PARTIAL MATCHING RECALL ----------------------"),
-    ("f1", "---------------------- PARTIAL MATCHING F1 --------------------------"),
-)
-_TURN_EXECUTION = "=====================   TURN EXECUTION ACCURACY     ====================="
-_TURN_EXACT = "\n====================== TURN EXACT MATCHING ACCURACY ====================="
+    from qsql.evaluate import Evaluation, Settings
+
+_HINT = "hint: python -m qsql.official --gold GOLD --pred PRED --db DIR --table TABLES.json --etype all"
 
 
-def official_report(summary: Mapping[str, Any], etype: str) -> str:
-    """Format a summary as the official tool does for `--etype` "all", "exec" or "match"."""
-    has_turns = summary["joint_all"] is not None
-    levels = [*LEVELS, "all", *(["joint_all"] if has_turns else [])]
-    lines = [_row("", levels), _row("count", [summary[level]["count"] for level in levels])]
-    if etype in {"all", "exec"}:
-        lines += [_EXECUTION, _row("execution", [summary[level]["execution"] or 0.0 for level in levels])]
-    if etype in {"all", "match"}:
-        lines += [_EXACT, _row("exact match", [summary[level]["exact"] or 0.0 for level in levels])]
-        for score, title in _PARTIAL:
-            lines.append(title)
-            lines += [
-                _row(component, [_partial(summary[level], component, score) for level in levels])
-                for component in COMPONENTS
-            ]
-    if has_turns:
-        lines += ["", "", _row("", TURNS), _row("count", [summary[turn]["count"] for turn in TURNS])]
-        if etype in {"all", "exec"}:
-            lines += [_TURN_EXECUTION, _row("execution", [summary[turn]["execution"] or 0.0 for turn in TURNS])]
-        if etype in {"all", "match"}:
-            lines += [_TURN_EXACT, _row("exact match", [summary[turn]["exact"] or 0.0 for turn in TURNS])]
-    return "\n".join(lines) + "\n"
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the official command line and return its exit status: 0 done, 1 an input cannot be used or a gold fails."""
+    options = _parser().parse_args(arguments)
+    try:
+        evaluation = evaluate_and_warn(_settings(options), None, show_progress=options.progress_bar_for_each_datapoint)
+    except QsqlError as error:
+        note(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return _print(evaluation, options.etype) or (1 if evaluation.gold_errors else 0)
 
 
-def _partial(totals: Mapping[str, Any], component: str, score: str) -> float:
-    partial = totals.get("partial")
-    if partial is not None:
-        return float(partial[component][score])
-    # Levels without items keep what the scores start with. The joint level has items but no partial scores, of which
-    # the official F1 makes 1.
-    return 1.0 if score == "f1" and totals["count"] else 0.0
-
-
-def _row(name: str, cells: Sequence[str | int | float]) -> str:
-    formatted = (
-        f"{cell:20}" if isinstance(cell, str) else f"{cell:<20d}" if isinstance(cell, int) else f"{cell:<20.3f}"
-        for cell in cells
+def _parser() -> argparse.ArgumentParser:
+    # argparse as there, so that abbreviated options and wrong usage are taken alike.
+    parser = argparse.ArgumentParser(
+        prog="python -m qsql.official", description="The official tool's command line, scored by qsql."
     )
-    return f"{name:20} " + " ".join(formatted)
+    parser.add_argument("--gold", type=Path, help="golds, sql<TAB>db_id lines")
+    parser.add_argument("--pred", type=Path, help="predictions, one SQL a line")
+    parser.add_argument("--db", type=Path, help="folder of <db_id>/<db_id>.sqlite, with any variants beside them")
+    parser.add_argument("--table", type=Path, help="Spider's tables.json, for exact match")
+    parser.add_argument(
+        "--etype",
+        default="exec",
+        choices=("all", "exec", "match"),
+        help="exec for test-suite execution accuracy (the default), match for exact match, all for both",
+    )
+    parser.add_argument(
+        "--plug_value", action="store_true", help="try the values of the gold in the prediction, if it has none"
+    )
+    parser.add_argument("--keep_distinct", action="store_true", help="keep DISTINCT; by default it is removed")
+    parser.add_argument(
+        "--progress_bar_for_each_datapoint", action="store_true", help="show a bar on stderr; one for all of them"
+    )
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    from qsql.evaluate import Settings  # noqa: PLC0415 - help and wrong usage need none of it
+
+    needed = ["gold", "pred", "db"] if options.etype == "exec" else ["gold", "pred", "db", "table"]
+    for name in needed:
+        if getattr(options, name) is None:
+            raise QsqlError(f"`--etype {options.etype}` needs `--{name}`\n{_HINT}")
+    return Settings(
+        options.gold,
+        options.pred,
+        options.db,
+        # Where nothing is matched, the official tool does not open the file.
+        options.table if options.etype != "exec" else None,
+        options.etype,
+        plug_value=options.plug_value,
+        keep_distinct=options.keep_distinct,
+        cache_dir=cache_directory(),
+    )
+
+
+def _print(evaluation: Evaluation, etype: str) -> int:
+    lines = official_lines(evaluation.examples, evaluation.pairing.predictions, evaluation.verdicts)
+    text = "".join(f"{line}\n" for line in lines)
+    if sys.stdout.isatty():
+        text = printable(text)
+    try:
+        # Bytes that are not UTF-8 and characters that the encoding of the output lacks are written out.
+        data = (text + official_report(evaluation.summary, etype)).encode(sys.stdout.encoding, "backslashreplace")
+        sys.stdout.write(data.decode(sys.stdout.encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has seen enough. Python would complain again when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from qsql._core import QsqlError, __version__
-from qsql.cli import data, evaluation, generation, report, train
+from qsql.cli import data, doctor, evaluation, generation, report, train
 from qsql.cli.terminal import note
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command("card")(report.card_command)
 app.command("demo")(evaluation.demo_command)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train_command)
+app.command("doctor")(doctor.doctor_command)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001

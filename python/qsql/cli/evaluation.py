@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
+from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,6 +87,7 @@ def evaluate_command(
     format_: Annotated[Format, typer.Option("--format", help="How to print the summary.")] = Format.rich,
 ) -> None:
     """Score predictions by exact match and test-suite execution accuracy."""
+    from qsql.directories import cache_directory
     from qsql.evaluate import Settings
     from qsql.results import PREDICTIONS
 
@@ -109,9 +110,9 @@ def evaluate_command(
         timeout=timeout,
         max_steps=max_steps,
         max_memory=max_memory << 20,
-        cache_dir=None if no_cache else _cache_directory(),
+        cache_dir=None if no_cache else cache_directory(),
     )
-    evaluation = _evaluate(settings, out if out is not None else run_directory)
+    evaluation = evaluate_and_warn(settings, out if out is not None else run_directory)
     _print(evaluation, format_, etype)
     if evaluation.gold_errors:
         raise typer.Exit(1)
@@ -133,22 +134,15 @@ def demo_command(
         command += ["--table", str(demo.TABLES), "--out", str(directory / name)]
         typer.echo(f"$ {shlex.join(command)}\n")
         settings = Settings(demo.GOLD, predictions, databases, demo.TABLES)
-        _print(_evaluate(settings, directory / name), Format.rich, Metric.all)
+        _print(evaluate_and_warn(settings, directory / name), Format.rich, Metric.all)
         typer.echo()
 
 
-def _cache_directory() -> Path:
-    if directory := os.environ.get("QSQL_CACHE_DIR"):
-        return Path(directory)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("qsql", appauthor=False)
-
-
-def _evaluate(settings: Settings, out: Path | None) -> Evaluation:
+def evaluate_and_warn(settings: Settings, out: Path | None, *, show_progress: bool = True) -> Evaluation:
+    """Score, with a bar while it lasts, and tell on stderr what went wrong with single items."""
     from qsql.evaluate import evaluate
 
-    with progress_bar("scoring") as progress:
+    with progress_bar("scoring") if show_progress else nullcontext() as progress:
         try:
             evaluation = evaluate(settings, out, sys.argv, progress)
         except KeyboardInterrupt:
@@ -190,7 +184,7 @@ def _warn(evaluation: Evaluation, settings: Settings) -> None:
 
 def _print(evaluation: Evaluation, format_: Format, etype: Metric) -> None:
     if format_ is Format.official:
-        from qsql.official import official_report
+        from qsql.report.official import official_report
 
         typer.echo(official_report(evaluation.summary, etype.value), nl=False)
         return

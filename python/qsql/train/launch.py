@@ -60,9 +60,11 @@ def run(plan: Plan, argv: Sequence[str], progress: Callable[[Progress], object] 
         progress: Called whenever the logs say something new.
 
     Raises:
-        QsqlError: If packages are missing, there is no GPU or too little disk, or the worker fails; its log is kept.
+        QsqlError: If this is Windows, packages are missing, there is no GPU or too little disk, or the worker fails;
+            its log is kept.
         KeyboardInterrupt: After Ctrl-C, when the worker has ended.
     """
+    environment.require_signals(os.name)
     environment.require_packages(plan.versions)
     for problem in plan.problems():
         # Memory is an estimate; what it says may be wrong, so it stops nothing.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from qsql import results
 from qsql._core import QsqlError, __version__
 from qsql.config import Config, load_config, nearest
+from qsql.machine import free_disk, visible_gpus
 from qsql.train import environment
 from qsql.train.arguments import known_arguments, known_templates
 from qsql.train.dataset import CHARACTERS_PER_TOKEN, Part, read_parts
@@ -19,6 +20,8 @@ from qsql.train.memory import KNOWN_SHAPES, Shape, Training, checkpoint_bytes, e
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from qsql.machine import Gpu
 
 Select = Literal["config", "loss", "execution"]
 Attention = Literal["auto", "masked", "varlen"]
@@ -69,7 +72,7 @@ class Plan:
     row_budget: dict[str, int]
     """What decides when activations are recomputed: `static_bytes` and `bytes_per_token`."""
     padding_free: bool
-    gpus: list[environment.Gpu]
+    gpus: list[Gpu]
     versions: dict[str, str | None]
     steps: int
     examples_per_step: int
@@ -128,7 +131,7 @@ def make_plan(path: Path, overrides: Sequence[str] = (), options: Options | None
     train, validation = read_parts(config, "dataset"), read_parts(config, "eval_dataset")
     _check_selection(config, options, validation)
     padding_free = _padding_free(values, options)
-    gpus = [] if values.get("use_cpu") else environment.visible_gpus()
+    gpus = [] if values.get("use_cpu") else visible_gpus()
     run_directory = Path(str(values["output_dir"]))
     resume_from = _checkpoint(run_directory, values, resume=options.resume)
     training = _training(values, train, shape, len(gpus) or 1, padding_free=padding_free)
@@ -156,7 +159,7 @@ def make_plan(path: Path, overrides: Sequence[str] = (), options: Options | None
         examples_per_step=per_step,
         checkpoint_size=size,
         disk_needed=_disk(values, size, steps, shape, training),
-        disk_free=environment.free_disk(run_directory),
+        disk_free=free_disk(run_directory),
         resume_from=resume_from,
         remarks=remarks,
     )

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "python" / "qsql"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"prepare", "train", "generate", "evaluate", "official", "report", "demo"},
+    {"prepare", "train", "generate", "evaluate", "official", "report", "rewards", "demo"},
     {"engines", "results", "training_log"},
     {"config", "data", "features", "markdown", "prompt", "schema_text"},
     {"visible"},

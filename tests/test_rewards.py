@@ -211,7 +211,7 @@ def test_a_gold_that_fails_is_skipped_and_told_once(databases, caplog):
     assert reward.latest[0].state == "gold_error"
     (message,) = [record.getMessage() for record in caplog.records]
     assert message == (
-        "the gold of item 0 fails on `shop.sqlite`: gold: no such column: price; its completions get no reward: "
+        "the gold of item 0 fails on `shop.sqlite`: no such column: price; its completions get no reward: "
         "`SELECT price FROM t`"
     )
     strict = ExecutionReward(databases, gold_error="raise")

@@ -281,7 +281,7 @@ class ExecutionReward:
 
     def _report_gold(self, index: int, gold: str, db_id: str, outcome: Outcome) -> None:
         place = f"on `{outcome.failed_on}`" if outcome.failed_on else f"on database `{db_id}`"
-        message = f"the gold of item {index} fails {place}: {outcome.detail}"
+        message = f"the gold of item {index} fails {place}: {(outcome.detail or '').removeprefix('gold: ')}"
         if self._raises:
             raise QsqlError(f"{message}\n`{gold}`\nhint: mend the gold, raise the limits, or leave the example out")
         if (db_id, gold) not in self._failing_golds:

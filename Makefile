@@ -86,6 +86,7 @@ SOAK_SCORINGS ?= 100000
 
 bench: build ## Measure; with QSQL_SPIDER_DIR also on Spider
 	$(BIN)/python benches/speed.py
+	$(BIN)/python benches/rewards.py
 	$(BIN)/python benches/hostile.py
 	$(BIN)/python benches/soak.py --scorings $(SOAK_SCORINGS)
 

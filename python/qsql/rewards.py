@@ -85,8 +85,8 @@ class ExecutionReward:
         max_steps: SQLite instructions for one query on one database; unlike time, the same on every machine. The
             default is a second or two of a query that never ends. Golds are under it too.
         max_memory: Bytes of memory for one query on one database.
-        log: File that gets a line of JSON for each call, with the outcome of every completion: `step` (None outside of
-            TRL), `rank`, `reward` (the mean), `states`, `stages` (counts) and `completions`.
+        log: File, created with its folder, that gets a line of JSON for each call: `step` (None outside of TRL),
+            `rank`, `reward` (the mean), `states`, `stages` (counts) and `completions` (outcomes with their golds).
         name: Name in the logs of TRL, which need different ones if a run has several rewards.
 
     Attributes:
@@ -240,7 +240,10 @@ class ExecutionReward:
         scorer = self._scorer()
         for index, (gold, db_id) in enumerate(zip(golds, db_ids, strict=True)):
             self._check_item(scorer, index, gold, db_id)
-        queries = [extract_sql(_text(completion, index)) for index, completion in enumerate(completions)]
+        texts = [_text(completion, index) for index, completion in enumerate(completions)]
+        # Samples of a prompt are often the same.
+        found = {text: extract_sql(text) for text in dict.fromkeys(texts)}
+        queries = [found[text] for text in texts]
         verdicts = scorer.score(golds, [query or None for query in queries], db_ids, "exec")
         outcomes = [self._outcome(verdict, query) for verdict, query in zip(verdicts, queries, strict=True)]
         for index, outcome in enumerate(outcomes):
@@ -465,6 +468,7 @@ def _append_line(
         ],
     }
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         # One write to a file opened for appending, so that processes do not cut each other's lines.
         with path.open("ab", buffering=0) as file:
             file.write(json.dumps(line).encode() + b"\n")

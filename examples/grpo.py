@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
@@ -40,7 +41,6 @@ DATABASE = "seed_bank"
 
 TINY_SETTINGS = {
     "learning_rate": 1e-2,
-    "per_device_train_batch_size": 384,
     "num_generations": 32,
     "max_completion_length": 1,
 }
@@ -109,7 +109,7 @@ class StepPrinter(TrainerCallback):
     """Prints a line for each step: the mean reward, and the share of the completions in each state."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:  # noqa: ARG002
-        if logs and "reward" in logs:
+        if logs and "reward" in logs and state.is_world_process_zero:
             shares = {name: float(logs[f"execution_reward/{name}"]) for name in STATES}
             states = "  ".join(f"{name} {share:.2f}" for name, share in shares.items() if share)
             print(f"step {state.global_step:4}  reward {float(logs['reward']):.3f}  {states}", flush=True)
@@ -130,15 +130,27 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     tiny = not arguments.model
     rows = demo_rows() if tiny else read_rows(arguments.data)
+    # With several GPUs (`accelerate launch examples/grpo.py ...`) each has a process; one of them makes what all read.
+    processes = PartialState()
+    if processes.is_main_process:
+        (out / "rewards.jsonl").unlink(missing_ok=True)
+        if tiny:
+            demo.build(out / "databases")
+            write_tiny_policy(out / "policy", rows)
+    processes.wait_for_everyone()
     reward = ExecutionReward(
-        demo.build(out / "databases") if tiny else arguments.db,
+        out / "databases" if tiny else arguments.db,
         # A query that runs is a step on the way for a policy that starts from nothing. One that knows SQL needs no such
         # help, and would learn to collect it.
         runs=0.1 if tiny else 0.0,
         log=out / "rewards.jsonl",
     )
+    settings = TINY_SETTINGS if tiny else SETTINGS
+    if tiny:
+        # All questions make a step, which the processes share.
+        settings = {**settings, "per_device_train_batch_size": len(rows) * 32 // processes.num_processes}
     trainer = GRPOTrainer(
-        model=str(write_tiny_policy(out / "policy", rows)) if tiny else arguments.model,
+        model=str(out / "policy") if tiny else arguments.model,
         reward_funcs=reward,
         args=GRPOConfig(
             output_dir=str(out),
@@ -149,7 +161,7 @@ def main() -> None:
             bf16=torch.cuda.is_available() and not tiny,
             disable_tqdm=True,
             seed=0,
-            **(TINY_SETTINGS if tiny else SETTINGS),
+            **settings,
         ),
         train_dataset=Dataset.from_list(rows),
         callbacks=[StepPrinter()],
@@ -157,9 +169,13 @@ def main() -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     trainer.save_model(str(out))
+    if not processes.is_main_process:
+        return
     history = trainer.state.log_history
     (out / "history.json").write_text(json.dumps(history, indent=2) + "\n", encoding="utf-8")
     means = [entry["rewards/execution_reward/mean"] for entry in history if "reward" in entry]
+    if not means:
+        raise SystemExit(f"error: no step was taken, since one needs more than {len(rows)} rows")
     print(f"mean reward: {means[0]:.3f} in the first step, {means[-1]:.3f} in the last of {len(means)}")
 
 

@@ -323,6 +323,8 @@ def test_verl_scores_a_batch(databases):
     ("arguments", "message"),
     [
         ((["s"], [GOLD], [GOLD], [{}]), r"`extra_info` of item 0 has no `db_id`; it has none\nhint: "),
+        ((["s"], [GOLD], [GOLD], [None]), r"`extra_info` of item 0 has no `db_id`; it has none\nhint: "),
+        ((["s"], [GOLD], [GOLD], [{"db_id": None}]), r"the database name of item 0 is None, not a text\nhint: "),
         ((["s"], [GOLD, GOLD], [GOLD], [{}]), r"1 data_sources, 2 solution_strs, 1 ground_truths and 1 extra_infos"),
         ((["s"], [GOLD], [None], [{"db_id": "shop"}]), r"the gold of item 0 is None, not a text\nhint: "),
     ],

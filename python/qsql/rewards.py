@@ -374,8 +374,7 @@ def compute_score(
     Raises:
         QsqlError: As `ExecutionReward` and its `judge` do, and if `extra_info` names no database.
     """
-    extra_infos = [extra_info or {}]
-    (found,) = compute_score_batched([data_source], [solution_str], [ground_truth], extra_infos, **settings)
+    (found,) = compute_score_batched([data_source], [solution_str], [ground_truth], [extra_info], **settings)
     return found if details else float(found["score"])
 
 
@@ -383,7 +382,7 @@ def compute_score_batched(
     data_sources: Sequence[str],
     solution_strs: Sequence[str],
     ground_truths: Sequence[str],
-    extra_infos: Sequence[Mapping[str, Any]],
+    extra_infos: Sequence[Mapping[str, Any] | None],
     **settings: Any,
 ) -> list[dict[str, float | str]]:
     """Score a batch of completions, as verl's reward manager `batch` wants it; see `compute_score`.
@@ -492,13 +491,14 @@ def _gold_column(columns: Mapping[str, Any]) -> str:
     )
 
 
-def _db_id(extra_info: Mapping[str, Any], index: int) -> str:
-    if "db_id" not in extra_info:
+def _db_id(extra_info: Mapping[str, Any] | None, index: int) -> str:
+    if extra_info is None or "db_id" not in extra_info:
         raise QsqlError(
-            f"`extra_info` of item {index} has no `db_id`; it has {_listed(extra_info)}\n"
+            f"`extra_info` of item {index} has no `db_id`; it has {_listed(extra_info or {})}\n"
             "hint: write the database of each example into `extra_info` when you prepare the data for verl"
         )
-    return str(extra_info["db_id"])
+    db_id: str = extra_info["db_id"]
+    return db_id
 
 
 def _listed(names: Mapping[str, Any] | Sequence[str]) -> str:

@@ -135,7 +135,7 @@ class ExecutionReward:
         self._threads = threads
         self._gold_column, self._db_id_column = gold_column, db_id_column
         self._raises = gold_error == "raise"
-        self._log = None if log is None else Path(log)
+        self._log = None if log is None else Path(log).absolute()
         self.__name__ = name  # what TRL calls the reward in its logs
         self.latest: tuple[Outcome, ...] = ()
         self._start()
@@ -176,7 +176,7 @@ class ExecutionReward:
     ) -> list[float | None]:
         """Reward the completions of a step, as a reward function of TRL's GRPOTrainer or RLOOTrainer.
 
-        Definition: `_calculate_rewards` in TRL's `trl/trainer/grpo_trainer.py`, from 0.18 to 1.10.
+        Definition: `_calculate_rewards` in TRL's `trl/trainer/grpo_trainer.py`, from 0.18 to 1.16.
 
         Args:
             prompts: Not looked at.

@@ -47,7 +47,8 @@ test: check ## Run linters and all tests; with QSQL_SPIDER_DIR also parity with 
 	$(BIN)/python -m pytest --quiet
 
 # LLaMA-Factory names torchaudio, torchvision and a web interface among its needs, which training text does not have. So it
-# is installed without them. PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu gets a torch without CUDA.
+# is installed without them. Its TRL does not load GRPOTrainer with the transformers that it takes, so a newer one lies in a
+# folder beside it. PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu gets a torch without CUDA.
 ML_BIN := .venv-ml/bin
 
 $(ML_BIN)/llamafactory-cli: tests/ml/requirements.txt
@@ -55,6 +56,7 @@ $(ML_BIN)/llamafactory-cli: tests/ml/requirements.txt
 	$(PYTHON) -m venv .venv-ml
 	$(ML_BIN)/pip install --quiet -r tests/ml/requirements.txt
 	$(ML_BIN)/pip install --quiet --no-deps llamafactory==0.9.5
+	$(ML_BIN)/pip install --quiet --no-deps --target .venv-ml/rl trl==1.16.0
 	@touch $@
 
 test-ml: build $(ML_BIN)/llamafactory-cli ## Run the tests of training and generation, with tiny models on the CPU
@@ -117,6 +119,7 @@ SOAK_SCORINGS ?= 100000
 
 bench: build ## Measure; with QSQL_SPIDER_DIR also on Spider
 	$(BIN)/python benches/speed.py
+	$(BIN)/python benches/rewards.py
 	$(BIN)/python benches/hostile.py
 	$(BIN)/python benches/soak.py --scorings $(SOAK_SCORINGS)
 
@@ -133,4 +136,4 @@ fuzz: | toolchain ## Fuzz everything that reads text, for FUZZ_SECONDS (1800)
 	  -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=4096 -artifact_prefix=artifacts/ -print_final_stats=1
 
 clean: ## Remove everything that was built
-	rm -rf target dist .venv .venv-ml .venv-wheel qsql-demo qsql-tiny qsql-loop $(EXTENSION)
+	rm -rf target dist .venv .venv-ml .venv-wheel qsql-demo qsql-tiny qsql-loop qsql-grpo $(EXTENSION)

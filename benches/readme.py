@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - sentences of prose
-"""Write the numbers of `benches/spider.json` and `spider_16_cores.json` into the README, between its markers.
+"""Write the numbers of `benches/spider.json`, `spider_16_cores.json` and `rewards_spider.json` into the README, between its markers.
 
 .venv/bin/python benches/readme.py [--check]
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-START, END = "<!-- numbers: benches/readme.py -->", "<!-- end of numbers -->"
+NUMBERS = "<!-- numbers: benches/readme.py -->", "<!-- end of numbers -->"
+REWARDS = "<!-- rewards: benches/readme.py -->", "<!-- end of rewards -->"
 NAMES = {"golds": "the golds themselves", "dev_10": "a T5 model", "c3": "C3 (ChatGPT)", "dail_gpt4": "DAIL-SQL (GPT-4)"}
 
 
@@ -41,6 +42,50 @@ def table(results: dict[str, Any]) -> list[str]:
         cells += [f"{row['official'] / row['seconds_all']:.0f}", f"{row['mb']:.0f} MB", f"{row['process_all']:.2f} s"]
         lines.append(cells)
     return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def rewards_text(results: dict[str, Any]) -> str:
+    """Rewards beside those computed the usual way, as Markdown."""
+    about, right = results["machine"], results["right"]
+    names = {"qsql": "`qsql.rewards`", "usual, golds cached": "the usual way, golds cached", "usual": "the usual way"}
+    counts = sorted({row["threads"] for row in results["rows"]})
+    speed = {(row["name"], row["threads"]): row for row in results["rows"]}
+    threads = [f"{count} thread{'s' if count > 1 else ''}" for count in counts]
+    head = ["completions a second", *(f"{count}, {key}" for count in threads for key in ("first pass", "golds known"))]
+    rows = [head, ["---"] * len(head)]
+    for name, shown in names.items():
+        rates = [speed[name, count][key] for count in counts for key in ("first", "known")]
+        rows.append([shown, *(f"{rate:,.0f}" for rate in rates)])
+    most = counts[-1]
+    best = max(speed[name, count]["known"] for name in names if name != "qsql" for count in counts)
+    return "\n".join(
+        [
+            paragraph(
+                f"{results['data']}, {results['batches']} batches of 64 golds with 16 completions each",
+                f"({results['completions']:,}), single databases, `max_steps={results['max_steps']}`; {about['cpu']},",
+                f"{about['cores']} cores, medians. The usual way is Python's `sqlite3` in a pool of threads, with connections",
+                "that stay open, a progress handler and a comparison of rows ([benches/rewards.py](benches/rewards.py)).",
+            ),
+            "",
+            *(f"| {' | '.join(cells)} |" for cells in rows),
+            "",
+            paragraph(
+                f"On {most} threads that is {speed['qsql', most]['known'] / best:.0f} times the best of the usual way, which",
+                f"Python's lock keeps from using them. Both say the same of {100 * results['agreement']:.1f}% of the completions;",
+                f"{right['qsql only']:,} are right by the official rules only, under which columns may be moved and DISTINCT does",
+                f"not count, and {right['usual only']:,} only without them.",
+            ),
+        ]
+    )
+
+
+def between(readme: str, markers: tuple[str, str], content: str) -> str:
+    """The README with other content between two markers."""
+    start, end = markers
+    if start not in readme or end not in readme:
+        sys.exit(f"the README lacks `{start}` or `{end}`")
+    before, _, rest = readme.partition(start)
+    return f"{before}{start}\n{content}\n{end}{rest.partition(end)[2]}"
 
 
 def read(name: str) -> dict[str, Any]:
@@ -112,13 +157,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="only tell whether the README is up to date")
     arguments = parser.parse_args()
-    numbers = text(read("spider.json"), read("spider_16_cores.json"))
     readme = ROOT / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(START)
-    _, _, after = rest.partition(END)
-    new = f"{before}{START}\n{numbers}\n{END}{after}"
+    old = readme.read_text(encoding="utf-8")
+    new = between(old, NUMBERS, text(read("spider.json"), read("spider_16_cores.json")))
+    new = between(new, REWARDS, rewards_text(read("rewards_spider.json")))
     if arguments.check:
-        sys.exit("the README is out of date; run benches/readme.py" if new != readme.read_text(encoding="utf-8") else 0)
+        sys.exit("the README is out of date; run benches/readme.py" if new != old else 0)
     readme.write_text(new, encoding="utf-8")
 
 

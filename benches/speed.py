@@ -124,8 +124,8 @@ def execution(arguments: argparse.Namespace, data: Setting) -> dict[str, Any]:
     return found
 
 
-def rewards(data: Setting, repeat: int) -> dict[str, Any]:
-    """Scorings a second, with golds known from earlier batches and predictions new."""
+def reward_batches(data: Setting) -> list[tuple[list[str], list[str | None], list[str]]]:
+    """Golds, predictions and database names of the steps of a reinforcement learning: 16 samples for each gold."""
     examples = data.examples
     sets = [read_predictions(file, examples).predictions for file in data.samples.values()]
     generator = random.Random(1)  # noqa: S311 - a sample, not a secret
@@ -134,6 +134,12 @@ def rewards(data: Setting, repeat: int) -> dict[str, Any]:
         places = [place for place in range(start, min(start + 64, len(examples))) for _ in range(16)]
         golds, db_ids = [examples[place].query for place in places], [examples[place].db_id for place in places]
         batches.append((golds, [generator.choice(sets)[place] for place in places], db_ids))
+    return batches
+
+
+def rewards(data: Setting, repeat: int) -> dict[str, Any]:
+    """Scorings a second, with golds known from earlier batches and predictions new."""
+    batches = reward_batches(data)
     total = sum(len(batch[0]) for batch in batches)
     found: dict[str, Any] = {"scorings": total, "batches": len(batches), "max_steps": REWARD_STEPS}
     for threads in sorted({1, CORES}):

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "python" / "qsql"
 LAYERS = [
     {"__main__", "official"},
     {"cli"},
-    {"prepare", "train", "generate", "evaluate", "report", "demo", "doctor"},
+    {"prepare", "train", "generate", "evaluate", "report", "rewards", "demo", "doctor"},
     {"engines", "results", "training_log"},
     {"config", "data", "directories", "extras", "features", "machine", "markdown", "prompt", "schema_text"},
     {"visible"},

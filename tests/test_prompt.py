@@ -107,3 +107,10 @@ def test_text_made_to_be_slow_is_not(unit):
     # A search that takes time with the square of the length would take hours.
     text = "SELECT 1 " + unit * (1_000_000 // len(unit))
     assert extract_sql(text).startswith("SELECT 1")
+
+
+@pytest.mark.parametrize("whitespace", ["\n", " ", "\t", " \n"])
+@pytest.mark.parametrize("before", ["a", "answer:", "```sql\n"])
+def test_a_million_blanks_take_no_longer_than_other_text(before, whitespace):
+    # By the square of their number they would take hours.
+    assert extract_sql(f"{before}{whitespace * 1_000_000}\nSELECT 1") == "SELECT 1"

@@ -95,6 +95,55 @@ def test_empty_results_earn_credit_only_where_asked(databases):
     assert judge(databases, "SELECT max(a) FROM t HAVING max(a) = 3", seldom, credit_empty=False).execution is True
 
 
+@pytest.mark.parametrize(
+    ("prediction", "settings", "stage"),
+    [
+        (None, {}, "nothing"),
+        ("SELEC a FROM t", {}, "nothing"),
+        ("-- SELECT a FROM t", {}, "nothing"),
+        ("SELECT a FROM t WHERE b = 'r1", {}, "nothing"),
+        ("SELECT '\udcff'", {}, "nothing"),
+        ("DELETE FROM t", {}, "nothing"),
+        (f"SELECT '{'x' * 50_000}'", {}, "nothing"),
+        ("SELECT price FROM t", {}, "parses"),
+        ("SELECT a FROM u", {}, "parses"),
+        ("SELECT year(a) FROM t", {}, "parses"),
+        ("SELECT abs(-9223372036854775807 - a) FROM t", {}, "compiles"),
+        (ENDLESS, {}, "compiles"),
+        ("SELECT a, b FROM t", {}, "runs"),
+        ("SELECT a, b FROM t", {"run_to_end": True}, "runs"),
+        (ENDLESS.replace("count(*)", "x, x"), {}, "runs"),
+        (ENDLESS.replace("count(*)", "x, x"), {"run_to_end": True}, "compiles"),
+        (ENDLESS.replace("count(*)", "x"), {}, "right_width"),
+        (ENDLESS.replace("count(*)", "x"), {"run_to_end": True}, "compiles"),
+        ("SELECT -a FROM t", {}, "right_width"),
+        ("SELECT -a FROM t WHERE b = trim(b)", {"run_to_end": True}, "right_width"),
+        ("SELECT a FROM t UNION ALL SELECT 4", {"run_to_end": True}, "right_width"),
+        ("SELECT a FROM t WHERE a < 3", {}, "right_width"),
+        ("SELECT a FROM t ORDER BY b", {}, "right_result"),
+    ],
+)
+def test_the_stage_tells_how_far_a_prediction_came(databases, prediction, settings, stage):
+    verdict = judge(databases, prediction, max_steps=100_000, **settings)
+    assert verdict.stage == stage
+    assert verdict.execution is (stage == "right_result")
+
+
+def test_there_is_a_stage_only_where_execution_is_judged(databases):
+    assert judge(databases, "SELECT 1", "SELECT price FROM t").stage is None
+    (verdict,) = Scorer(databases).score(["SELECT a FROM t"], ["SELECT price FROM t"], ["shop"], "match")
+    assert (verdict.execution, verdict.stage) == (None, None)
+    empty = judge(databases, "SELECT 1 WHERE 0", "SELECT a FROM t WHERE a > 9", credit_empty=False)
+    assert (empty.execution, empty.stage) == (False, "right_result")
+
+
+def test_variants_can_be_left_out(databases):
+    lucky = "SELECT a FROM t UNION ALL SELECT 3 WHERE (SELECT count(*) FROM t) < 3"
+    assert judge(databases, lucky).execution is False
+    verdict = judge(databases, lucky, variants=False)
+    assert (verdict.execution, verdict.databases) == (True, 1)
+
+
 @pytest.mark.parametrize("gold", ["SELECT price FROM t", ENDLESS, "DROP TABLE t"])
 def test_a_gold_that_fails_makes_no_verdict(databases, gold):
     verdict = judge(databases, "SELECT 1", gold, timeout=0.5)

@@ -36,6 +36,8 @@ _Etype: TypeAlias = Literal["all", "exec", "match"]
 _Hardness: TypeAlias = Literal["easy", "medium", "hard", "extra"]
 _State: TypeAlias = Literal["scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing"]
 
+_Stage: TypeAlias = Literal["nothing", "parses", "compiles", "runs", "right_width", "right_result"]
+
 _Error: TypeAlias = Literal[
     "syntax",
     "no_such_table",
@@ -77,6 +79,19 @@ class Verdict:
     @property
     def state(self) -> _State:
         """How the execution went; anything but "scored" and "gold_error" makes `execution` False."""
+    @property
+    def stage(self) -> _Stage | None:
+        """How far it came on the first database that rejects it; each stage includes those before it.
+
+        - "nothing": SQLite's grammar rejects it, or its size, or it wants more than to read.
+        - "parses": it is a query, with names or calls that have no meaning there.
+        - "compiles": it has a meaning, and fails when it runs.
+        - "runs": it runs to its end, or until it is clear that it is wrong; see `run_to_end` of `Scorer`.
+        - "right_width": its result has as many columns as that of the gold.
+        - "right_result": no database rejects it.
+
+        None where `execution` is.
+        """
     @property
     def databases(self) -> int:
         """How many databases the suite has."""
@@ -163,6 +178,9 @@ class Scorer:
         plug_value: Try predictions with the values of their golds too, for models that predict none.
         credit_empty: Count a prediction right that returns nothing where its gold returns nothing on any database, as
             the official protocol does. Turn it off for rewards: else the empty result is the one that is easy to guess.
+        variants: Judge on the whole suite; else on `<db_id>/<db_id>.sqlite` alone.
+        run_to_end: Run predictions to their end even where they are known to be wrong before, so that `stage` tells
+            whether they have one. None becomes right or wrong by it, but one that never ends becomes "timeout".
         threads: How many; by default as many as the machine has cores.
         timeout: Seconds for one query on one database.
         max_steps: SQLite instructions for one query on one database; unlike time, the same on every machine.
@@ -182,6 +200,8 @@ class Scorer:
         keep_distinct: bool = False,
         plug_value: bool = False,
         credit_empty: bool = True,
+        variants: bool = True,
+        run_to_end: bool = False,
         threads: int | None = None,
         timeout: float = 30.0,
         max_steps: int = 1_000_000_000,

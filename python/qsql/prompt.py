@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 INSTRUCTION = "Generate SQL from the given schema and question. Output SQL only."
 
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
-_TURN = re.compile(r"\s*<\|im_start\|>assistant\n")
+# Long runs of whitespace, which models get stuck in, must take no longer than other text: nothing here may look at a
+# run anew from each of its characters.
+_TURN = re.compile(r"(?<!\s)\s*<\|im_start\|>assistant\n")
 _SPECIAL = re.compile(r"<\|\w+\|>|</s>")
 _FENCE = re.compile(r"```[ \t]*([A-Za-z][\w+-]*)?[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -26,12 +28,13 @@ _LABEL = re.compile(
 
 # `with` and `select` are words of English too. What follows tells them apart.
 _COMMON_TABLE = r"with\s+(?:recursive\s+)?[\w\"`\[\]]+\s*(?:\([^()]*\)\s*)?as\s*(?:(?:not\s+)?materialized\s*)?\("
-_QUERY = re.compile(rf"\(*\s*select\b|{_COMMON_TABLE}|values\s*\(", re.IGNORECASE)
+_BARE_QUERY = rf"select\b|{_COMMON_TABLE}|values\s*\("
+_QUERY = re.compile(rf"\(*\s*select\b|{_BARE_QUERY}", re.IGNORECASE)
 _STATEMENT = re.compile(
     rf"{_QUERY.pattern}|(?:insert|replace|update|delete|create|drop|alter|pragma|attach|explain|vacuum)\b",
     re.IGNORECASE,
 )
-_QUERY_AT_LINE = re.compile(rf"^[ \t]*(?:{_QUERY.pattern})", re.IGNORECASE | re.MULTILINE)
+_QUERY_AT_LINE = re.compile(rf"^[ \t]*(?:\(+\s*select\b|{_BARE_QUERY})", re.IGNORECASE | re.MULTILINE)
 _QUERY_IN_PROSE = re.compile(rf"\bSELECT\s+(?:DISTINCT\s|\*|[^\n]{{0,300}}?\s(?i:FROM)\s)|\b(?=W)(?i:{_COMMON_TABLE})")
 
 # What tells where a query ends: what hides a semicolon, parentheses, and the ends themselves.

@@ -16,17 +16,23 @@ impl Suite {
     ///
     /// Leftovers such as `x.sqlite-journal` are no variants; the official tool takes them for databases and fails.
     pub fn find(database_dir: &Path, db_id: &str) -> Result<Self> {
+        let main = Self::main(database_dir, db_id)?;
+        let mut files = sqlite_files(&database_dir.join(db_id))?;
+        files.sort_by(|a, b| (b == &main).cmp(&(a == &main)).then_with(|| natural(a, b)));
+        Self::checked(files)
+    }
+
+    /// The database `db_id` of a folder without its variants: `<db_id>/<db_id>.sqlite` alone.
+    pub fn single(database_dir: &Path, db_id: &str) -> Result<Self> {
+        Self::checked(vec![Self::main(database_dir, db_id)?])
+    }
+
+    fn main(database_dir: &Path, db_id: &str) -> Result<PathBuf> {
         if db_id.is_empty() || db_id == "." || db_id == ".." || db_id.contains(['/', '\\', '\0']) {
             return Err(Error::DatabaseName { db_id: db_id.to_owned() });
         }
-        let folder = database_dir.join(db_id);
-        let main = folder.join(format!("{db_id}.sqlite"));
-        if !main.is_file() {
-            return Err(Error::DatabaseMissing { db_id: db_id.to_owned(), path: main });
-        }
-        let mut files = sqlite_files(&folder)?;
-        files.sort_by(|a, b| (b == &main).cmp(&(a == &main)).then_with(|| natural(a, b)));
-        Self::checked(files)
+        let main = database_dir.join(db_id).join(format!("{db_id}.sqlite"));
+        if main.is_file() { Ok(main) } else { Err(Error::DatabaseMissing { db_id: db_id.to_owned(), path: main }) }
     }
 
     /// The suite at `path`: a single `.sqlite` file alone, or all those of a folder.
@@ -120,6 +126,15 @@ mod tests {
         let suite = Suite::find(root.path(), "car_1").unwrap();
         let names: Vec<String> = (0..suite.files().len()).map(|index| suite.name(index)).collect();
         assert_eq!(names, ["car_1.sqlite", "a.sqlite", "car_1v2.sqlite", "car_1v10.sqlite"]);
+    }
+
+    #[test]
+    fn a_single_database_has_no_variants() {
+        let root = folder(&["car_1v2.sqlite", "car_1.sqlite", "car_1v2.sqlite-wal"]);
+        let suite = Suite::single(root.path(), "car_1").unwrap();
+        assert_eq!((suite.files().len(), suite.name(0)), (1, "car_1.sqlite".to_owned()));
+        assert!(matches!(Suite::single(root.path(), "car_2"), Err(Error::DatabaseMissing { .. })));
+        assert!(matches!(Suite::single(root.path(), ".."), Err(Error::DatabaseName { .. })));
     }
 
     #[test]

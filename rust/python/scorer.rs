@@ -29,6 +29,8 @@ use crate::spider::Tables;
 /// rejected: why Spider's grammar rejects the prediction, which makes exact False; else None.
 /// gold_rejected: why it rejects the gold, which makes exact None; else None.
 /// state: how the execution went: "scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing".
+/// stage: how far it came on the first database that rejects it: "nothing", "parses", "compiles", "runs", "right_width" or,
+///     where none does, "right_result"; None where execution is.
 /// databases: how many databases the suite has.
 /// failed_on: file name of the first database that rejects the prediction, or on which the gold fails; else None.
 /// detail: what happened there, for people to read; else None.
@@ -47,6 +49,11 @@ impl Verdict {
     #[getter]
     fn state(&self) -> &'static str {
         self.0.state.name()
+    }
+
+    #[getter]
+    fn stage(&self) -> Option<&'static str> {
+        self.0.stage.map(score::Stage::name)
     }
 
     #[getter]
@@ -174,6 +181,9 @@ impl Denotation {
 /// plug_value: try predictions with the values of their golds too, for models that predict none.
 /// credit_empty: count a prediction right that returns nothing where its gold returns nothing on any database, as the
 ///     official protocol does. Turn it off for rewards: else the empty result is the one that is easy to guess.
+/// variants: judge on the whole suite; else on `<db_id>/<db_id>.sqlite` alone.
+/// run_to_end: run predictions to their end even where they are known to be wrong before, so that their stage tells
+///     whether they have one. None becomes right or wrong by it, but one that never ends becomes "timeout".
 /// threads: how many; by default as many as the machine has cores.
 /// timeout: seconds for one query on one database.
 /// max_steps: SQLite instructions for one query on one database; unlike time, the same on every machine.
@@ -184,6 +194,7 @@ impl Denotation {
 #[pyclass(frozen, module = "qsql")]
 pub(super) struct Scorer {
     database_dir: PathBuf,
+    variants: bool,
     inner: score::Scorer,
     tables: Option<Tables>,
     databases: Mutex<HashMap<String, Arc<Target>>>,
@@ -244,16 +255,18 @@ impl Text {
 impl Scorer {
     #[new]
     #[pyo3(signature = (
-        database_dir, tables = None, *, keep_distinct = false, plug_value = false, credit_empty = true, threads = None, timeout = 30.0,
-        max_steps = 1_000_000_000, max_memory = 134_217_728, cache_dir = None
+        database_dir, tables = None, *, keep_distinct = false, plug_value = false, credit_empty = true, variants = true,
+        run_to_end = false, threads = None, timeout = 30.0, max_steps = 1_000_000_000, max_memory = 134_217_728, cache_dir = None
     ))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
+    #[expect(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "keyword arguments in Python")]
     fn new(
         database_dir: PathBuf,
         tables: Option<PathBuf>,
         keep_distinct: bool,
         plug_value: bool,
         credit_empty: bool,
+        variants: bool,
+        run_to_end: bool,
         threads: Option<usize>,
         timeout: f64,
         max_steps: u64,
@@ -261,7 +274,7 @@ impl Scorer {
         cache_dir: Option<PathBuf>,
     ) -> PyResult<Self> {
         let limits = Limits { timeout: seconds(timeout)?, steps: max_steps, memory: max_memory };
-        let protocol = Protocol { keep_distinct, plug_value, credit_empty, limits };
+        let protocol = Protocol { keep_distinct, plug_value, credit_empty, run_to_end, limits };
         if threads == Some(0) {
             return Err(QsqlError::new_err("0 threads can do nothing\nhint: give 1 or more, or leave it out"));
         }
@@ -275,6 +288,7 @@ impl Scorer {
         let inner = score::Scorer::new(protocol, threads, cache_dir);
         Ok(Self {
             database_dir,
+            variants,
             inner,
             tables,
             databases: Mutex::default(),
@@ -394,7 +408,8 @@ impl Scorer {
         if let Some(target) = databases.get(db_id) {
             return Ok(Arc::clone(target));
         }
-        let suite = Suite::find(&self.database_dir, db_id)?;
+        let find = if self.variants { Suite::find } else { Suite::single };
+        let suite = find(&self.database_dir, db_id)?;
         let target = Arc::new(Target::read(suite, self.tables.as_ref().map(|tables| (tables, db_id)))?);
         databases.insert(db_id.to_owned(), Arc::clone(&target));
         Ok(target)

@@ -13,7 +13,9 @@ use super::compare::Rejection;
 use super::exact::{self, ExactVerdict};
 use super::gold::{Candidate, Gold, Place};
 use super::plug;
-use super::{Job, Metrics, Prediction, Protocol, Resources, State, Verdict, executed_prediction, executed_text, lock};
+use super::{
+    Job, Metrics, Prediction, Protocol, Resources, Stage, State, Verdict, executed_prediction, executed_text, lock,
+};
 use crate::error::{Error, Result, caught};
 use crate::exec::sandbox::{self, SQL_BYTES};
 use crate::exec::suite::Suite;
@@ -229,6 +231,7 @@ impl<'a> Batch<'a> {
         let scored = Verdict {
             execution: Some(true),
             state: State::Scored,
+            stage: Some(Stage::RightResult),
             databases: 0,
             failed_on: None,
             detail: None,
@@ -238,16 +241,19 @@ impl<'a> Batch<'a> {
         let wrong = |state, detail: &str| Verdict {
             execution: self.metrics.execution.then_some(false),
             state,
+            stage: self.metrics.execution.then_some(Stage::Nothing),
             detail: Some(detail.to_owned()),
             ..scored.clone()
         };
         let judged = |rejection: Option<&(usize, Rejection)>, returned: bool| match rejection {
             None if !self.protocol.credit_empty && !returned => {
-                wrong(State::Scored, "the gold returns nothing on any database, which earns no credit")
+                let detail = "the gold returns nothing on any database, which earns no credit";
+                Verdict { stage: scored.stage, ..wrong(State::Scored, detail) }
             }
             None => scored.clone(),
             Some((variant, rejection)) => Verdict {
                 execution: (rejection.state != State::GoldError).then_some(false),
+                stage: (rejection.state != State::GoldError).then_some(rejection.stage),
                 failed_on: Some(job.suite.name(*variant)),
                 ..wrong(rejection.state, &rejection.detail)
             },
@@ -265,7 +271,7 @@ impl<'a> Batch<'a> {
             Prediction::Missing => wrong(State::Missing, "no prediction"),
             Prediction::Undecodable => wrong(State::SqlError, "the prediction is not valid UTF-8"),
             Prediction::Sql(text) if self.metrics.execution => wrong(State::TooLarge, &sandbox::too_long(text)),
-            Prediction::Sql(_) => Verdict { execution: None, ..scored },
+            Prediction::Sql(_) => Verdict { execution: None, stage: None, ..scored },
         }
     }
 }
@@ -304,8 +310,14 @@ mod tests {
         let (databases, golds) = (Databases::default(), Golds::default());
         let (cancel, progress) = (Arc::default(), Progress::default());
         let limits = Limits::default();
-        let resources =
-            Resources { databases: &databases, golds: &golds, limits, cancel: &cancel, progress: &progress };
+        let resources = Resources {
+            databases: &databases,
+            golds: &golds,
+            limits,
+            run_to_end: false,
+            cancel: &cancel,
+            progress: &progress,
+        };
         let slices = Arc::from([Slice { gold: 0, candidates: 0..1 }]);
         for (unit, index) in [(Unit::Match(0..3), 2), (Unit::Execute { variant: 9, slices }, 0)] {
             let mut batch = Batch::plan(&jobs, metrics, Protocol::default()).unwrap();

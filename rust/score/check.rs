@@ -80,10 +80,7 @@ impl Fault {
                 {
                     return Some(Self { kind, name: Some(shortened(name)), detail: shortened(&message) });
                 }
-                let is_syntax = message.ends_with(": syntax error")
-                    || message.starts_with("unrecognized token: ")
-                    || ["incomplete input", "more than one statement", "embedded null character"].contains(&&*message);
-                (if is_syntax { FaultKind::Syntax } else { FaultKind::Other }, message)
+                (if is_syntax_error(&message) { FaultKind::Syntax } else { FaultKind::Other }, message)
             }
             Failure::Forbidden(message) => (FaultKind::Forbidden, message),
             Failure::TooLarge(message) | Failure::Timeout(message) => (FaultKind::TooLarge, message),
@@ -92,6 +89,13 @@ impl Fault {
         };
         Some(Self { kind, name: None, detail: shortened(&detail) })
     }
+}
+
+/// Whether SQLite's message says that a text is not SQL at all.
+pub(super) fn is_syntax_error(message: &str) -> bool {
+    message.ends_with(": syntax error")
+        || message.starts_with("unrecognized token: ")
+        || ["incomplete input", "more than one statement", "embedded null character"].contains(&message)
 }
 
 /// Most queries of a schema that are one unit of work.

@@ -3,7 +3,8 @@
 
 use std::ops::ControlFlow;
 
-use super::State;
+use super::check::is_syntax_error;
+use super::{Stage, State};
 use crate::exec::denotation::{Cell, Table, Value, same};
 use crate::exec::digest::{Digest, Digester, Relation, Trace};
 use crate::exec::matching::Exhausted;
@@ -13,15 +14,16 @@ use crate::exec::sandbox::{Database, Failure, Limits, Reader, Row};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rejection {
     pub(super) state: State,
+    pub(super) stage: Stage,
     pub(super) detail: String,
 }
 
 impl Rejection {
     fn different(detail: impl Into<String>) -> Self {
-        Self { state: State::Scored, detail: detail.into() }
+        Self { state: State::Scored, stage: Stage::Runs, detail: detail.into() }
     }
 
-    /// What a failed query counts as; `None` where the caller cancelled.
+    /// What a query counts as that fails before it runs; `None` where the caller cancelled.
     pub(super) fn from_failure(failure: &Failure) -> Option<Self> {
         let (state, detail) = match failure {
             Failure::Sql(message) => (State::SqlError, message),
@@ -31,13 +33,15 @@ impl Rejection {
             Failure::Database(message) => (State::GoldError, message),
             Failure::Cancelled => return None,
         };
-        Some(Self { state, detail: shortened(detail) })
+        let is_query = matches!(failure, Failure::Sql(message) if !is_syntax_error(message));
+        let reached = if is_query { Stage::Parses } else { Stage::Nothing };
+        Some(Self { state, stage: reached, detail: shortened(detail) })
     }
 
     /// What the failure of a gold means for its predictions; `None` where the caller cancelled.
     pub(super) fn of_gold(failure: &Failure) -> Option<Self> {
         let rejection = Self::from_failure(failure)?;
-        Some(Self { state: State::GoldError, detail: format!("gold: {}", rejection.detail) })
+        Some(Self { state: State::GoldError, detail: format!("gold: {}", rejection.detail), ..rejection })
     }
 }
 
@@ -57,6 +61,8 @@ pub(super) struct Runner<'a> {
     pub(super) database: &'a mut Database,
     limits: &'a Limits,
     ordered: bool,
+    /// Whether predictions run on when it is clear that they are wrong.
+    to_end: bool,
     /// Of the gold's result, once it was needed.
     gold_trace: Option<Trace>,
     /// Of the latest prediction's.
@@ -69,7 +75,13 @@ pub(super) struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     pub(super) fn new(database: &'a mut Database, limits: &'a Limits, ordered: bool) -> Self {
-        Self { database, limits, ordered, gold_trace: None, trace: Trace::default(), executions: 0, steps: 0 }
+        let trace = Trace::default();
+        Self { database, limits, ordered, to_end: false, gold_trace: None, trace, executions: 0, steps: 0 }
+    }
+
+    /// With predictions that run to their end, or without.
+    pub(super) fn running_to_end(self, to_end: bool) -> Self {
+        Self { to_end, ..self }
     }
 
     /// The digest of the gold's result.
@@ -83,16 +95,37 @@ impl<'a> Runner<'a> {
     pub(super) fn compare(&mut self, gold: &Digest, gold_text: &str, prediction: &str) -> Option<Rejection> {
         let mut trace = std::mem::take(&mut self.trace);
         let mut reader = DigestReader::new(self.ordered, Some(gold), Some(&mut trace));
+        reader.to_end = self.to_end;
         let result = self.run(prediction, &mut reader);
-        let (different, digest) = (reader.different, reader.digester.finish());
+        let (different, columns, digest) = (reader.different, reader.columns, reader.digester.finish());
         self.trace = trace;
-        if let Err(failure) = result {
-            return Rejection::from_failure(&failure);
-        }
-        if different.is_some() {
-            return different;
-        }
-        match gold.relation(&digest) {
+        let rejection = match &result {
+            Err(failure) => Rejection::from_failure(failure),
+            Ok(()) if different.is_some() => different,
+            Ok(()) => self.compare_results(gold, &digest, gold_text, prediction),
+        };
+        rejection.map(|rejection| {
+            let stage = match columns {
+                None => rejection.stage,
+                // Text without a statement, such as a comment.
+                Some(0) => Stage::Nothing,
+                Some(_) if result.is_err() => Stage::Compiles,
+                Some(columns) if columns == gold.columns => Stage::RightWidth,
+                Some(_) => Stage::Runs,
+            };
+            Rejection { stage, ..rejection }
+        })
+    }
+
+    /// Compares a result with that of the gold.
+    fn compare_results(
+        &mut self,
+        gold: &Digest,
+        digest: &Digest,
+        gold_text: &str,
+        prediction: &str,
+    ) -> Option<Rejection> {
+        match gold.relation(digest) {
             Relation::Same => None,
             Relation::Different if gold.rows != digest.rows => {
                 Some(Rejection::different(format!("{}, the gold has {}", count(digest.rows, "row"), gold.rows)))
@@ -123,7 +156,7 @@ impl<'a> Runner<'a> {
             }
             if reader.bytes > KEPT_BYTES {
                 let detail = format!("a result of more than {KEPT_BYTES} bytes");
-                return Some(Rejection { state: State::TooLarge, detail });
+                return Some(Rejection { state: State::TooLarge, ..Rejection::different(detail) });
             }
         }
         let [gold, prediction] = tables;
@@ -144,8 +177,8 @@ fn of_comparison(same: Result<bool, Exhausted>) -> Option<Rejection> {
         Ok(true) => None,
         Ok(false) => Some(Rejection::different("the same cells as the gold in other places")),
         Err(Exhausted) => {
-            let detail = "too many columns look alike to match them with the gold's".to_owned();
-            Some(Rejection { state: State::TooLarge, detail })
+            let detail = "too many columns look alike to match them with the gold's";
+            Some(Rejection { state: State::TooLarge, ..Rejection::different(detail) })
         }
     }
 }
@@ -158,20 +191,31 @@ fn count(number: u64, noun: &str) -> String {
 /// Takes the digest of a result, and breaks off when it cannot equal the gold's any more.
 struct DigestReader<'a> {
     ordered: bool,
+    to_end: bool,
     gold: Option<&'a Digest>,
     digester: Digester,
     trace: Option<&'a mut Trace>,
     different: Option<Rejection>,
+    /// How many columns the result has; `None` while the query is not compiled.
+    columns: Option<usize>,
 }
 
 impl<'a> DigestReader<'a> {
     fn new(ordered: bool, gold: Option<&'a Digest>, trace: Option<&'a mut Trace>) -> Self {
-        Self { ordered, gold, digester: Digester::new(0, ordered), trace, different: None }
+        let digester = Digester::new(0, ordered);
+        Self { ordered, to_end: false, gold, digester, trace, different: None, columns: None }
+    }
+
+    /// Notes that the result cannot equal the gold's any more.
+    fn reject(&mut self, detail: String) -> ControlFlow<()> {
+        self.different = Some(Rejection::different(detail));
+        if self.to_end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }
 
 impl Reader for DigestReader<'_> {
     fn start(&mut self, columns: usize) -> ControlFlow<()> {
+        self.columns = Some(columns);
         self.digester = Digester::new(columns, self.ordered);
         if let Some(trace) = &mut self.trace {
             trace.clear();
@@ -181,21 +225,20 @@ impl Reader for DigestReader<'_> {
             && gold.rows > 0
             && gold.columns != columns
         {
-            let detail = format!("{}, the gold has {}", count(columns as u64, "column"), gold.columns);
-            self.different = Some(Rejection::different(detail));
-            return ControlFlow::Break(());
+            return self.reject(format!("{}, the gold has {}", count(columns as u64, "column"), gold.columns));
         }
         ControlFlow::Continue(())
     }
 
     fn row(&mut self, row: &Row<'_>) -> ControlFlow<()> {
+        if self.different.is_some() {
+            return ControlFlow::Continue(());
+        }
         self.digester.trace(row.cells(), self.trace.as_deref_mut());
         if let Some(gold) = self.gold
             && self.digester.rows() > gold.rows
         {
-            let detail = format!("more than {}, which the gold has", count(gold.rows, "row"));
-            self.different = Some(Rejection::different(detail));
-            return ControlFlow::Break(());
+            return self.reject(format!("more than {}, which the gold has", count(gold.rows, "row")));
         }
         ControlFlow::Continue(())
     }

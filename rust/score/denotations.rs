@@ -67,7 +67,7 @@ impl Denotation {
     fn of(result: std::result::Result<Digest, Failure>) -> Option<Self> {
         match result {
             Ok(digest) => Some(Self { state: State::Scored, digest: Some(digest), detail: None }),
-            Err(failure) => Rejection::from_failure(&failure).map(|Rejection { state, detail }| Self {
+            Err(failure) => Rejection::from_failure(&failure).map(|Rejection { state, detail, .. }| Self {
                 state,
                 digest: None,
                 detail: Some(detail),

@@ -79,7 +79,8 @@ impl<'a> Gold<'a> {
         if let Some(first) = candidates.iter().find(is_open) {
             current.store(first.job, Ordering::Relaxed);
             let schema = self.shared_schema(candidates, variant, database);
-            let mut runner = Runner::new(database, &resources.limits, self.ordered);
+            let mut runner =
+                Runner::new(database, &resources.limits, self.ordered).running_to_end(resources.run_to_end);
             let key = Key::new(content, &self.text, self.ordered, &resources.limits);
             match resources.golds.find(key, &mut runner, &self.text, found) {
                 Err(failure) => reject_all(candidates, variant, &failure),

@@ -37,6 +37,7 @@ pub use schema::{DatabaseSchemas, read_schema};
 
 /// How a prediction is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
 pub struct Protocol {
     /// Keep `DISTINCT`, which the official protocol removes from gold and prediction.
     pub keep_distinct: bool,
@@ -45,13 +46,21 @@ pub struct Protocol {
     /// Count a prediction right that returns nothing wherever it is run, as its gold does. The official protocol does; a
     /// model that is rewarded by it learns to return nothing.
     pub credit_empty: bool,
+    /// Run predictions to their end where it is clear before that they are wrong, to tell whether they have one.
+    pub run_to_end: bool,
     /// What each query may use.
     pub limits: Limits,
 }
 
 impl Default for Protocol {
     fn default() -> Self {
-        Self { keep_distinct: false, plug_value: false, credit_empty: true, limits: Limits::default() }
+        Self {
+            keep_distinct: false,
+            plug_value: false,
+            credit_empty: true,
+            run_to_end: false,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -123,6 +132,38 @@ impl State {
     }
 }
 
+/// How far a prediction came on the first database that rejects it; each stage includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// It is not known to be a query: SQLite's grammar rejects it, or its size, or it wants more than to read.
+    Nothing,
+    /// It is a query, with names or calls that have no meaning there.
+    Parses,
+    /// It has a meaning there, and fails when it runs.
+    Compiles,
+    /// It runs, to its end or until it is clear that it is wrong; see [`Protocol::run_to_end`].
+    Runs,
+    /// Its result has as many columns as that of the gold.
+    RightWidth,
+    /// No database rejects it.
+    RightResult,
+}
+
+impl Stage {
+    /// Its name in Python.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Parses => "parses",
+            Self::Compiles => "compiles",
+            Self::Runs => "runs",
+            Self::RightWidth => "right_width",
+            Self::RightResult => "right_result",
+        }
+    }
+}
+
 /// What came of one job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -130,6 +171,8 @@ pub struct Verdict {
     pub execution: Option<bool>,
     /// How the execution went.
     pub state: State,
+    /// How far it came; `None` where `execution` is.
+    pub stage: Option<Stage>,
     /// How many databases the suite has.
     pub databases: usize,
     /// File name of the first database that rejects the prediction, or on which the gold fails.
@@ -158,6 +201,7 @@ struct Resources<'a> {
     databases: &'a Databases,
     golds: &'a Golds,
     limits: Limits,
+    run_to_end: bool,
     cancel: &'a Arc<AtomicBool>,
     progress: &'a Progress,
 }
@@ -211,7 +255,8 @@ impl Scorer {
         // Handed out strictly in order, so that early variants are settled before later ones begin.
         let next = AtomicUsize::new(0);
         let Workers { databases, golds, .. } = &*workers;
-        let resources = Resources { databases, golds, limits: self.protocol.limits, cancel, progress };
+        let Protocol { limits, run_to_end, .. } = self.protocol;
+        let resources = Resources { databases, golds, limits, run_to_end, cancel, progress };
         workers.threads.scope(|scope| {
             for _ in 0..self.threads.min(units.len()) {
                 scope.spawn(|_| {

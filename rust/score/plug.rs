@@ -89,10 +89,10 @@ impl Trial<'_> {
     }
 
     fn run(&mut self, variant: usize, query: &str) -> Result<Option<Rejection>, Failure> {
-        let Resources { databases, golds, limits, cancel, progress } = self.resources;
+        let Resources { databases, golds, limits, run_to_end, cancel, progress } = self.resources;
         let mut found = Vec::new();
         let result = databases.with(&self.job.suite.files()[variant], cancel, |database, content| {
-            let mut runner = Runner::new(database, limits, self.ordered);
+            let mut runner = Runner::new(database, limits, self.ordered).running_to_end(*run_to_end);
             let gold = if let Some(gold) = self.golds[variant] {
                 gold
             } else {

@@ -56,7 +56,7 @@ pub fn query(
 impl QueryResult {
     /// `None` where the caller cancelled.
     fn failed(failure: &Failure) -> Option<Self> {
-        let Rejection { state, detail } = Rejection::from_failure(failure)?;
+        let Rejection { state, detail, .. } = Rejection::from_failure(failure)?;
         Some(Self { state, columns: Vec::new(), rows: Vec::new(), is_truncated: false, detail: Some(detail) })
     }
 }

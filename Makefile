@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The release build: an evaluator is judged by its speed, and the tests step millions of rows.
 EXTENSION := python/qsql/_core.abi3.so
-SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs')
+SOURCES := Cargo.toml Cargo.lock pyproject.toml python/qsql/_core.pyi $(shell find rust -name '*.rs')
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test test-ml loop wheel wheel-test check format bench fuzz clean toolchain

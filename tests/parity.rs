@@ -64,7 +64,8 @@ fn verdicts_are_as_frozen() {
             })
             .collect();
         let scorer = Scorer::new(Protocol { keep_distinct, ..Protocol::default() }, None, None);
-        let verdicts = scorer.score(&jobs, metrics, &Arc::new(AtomicBool::new(false)), &Progress::default()).unwrap();
+        let (workers, cancel) = (scorer.workers().unwrap(), Arc::new(AtomicBool::new(false)));
+        let verdicts = scorer.score(&workers, &jobs, metrics, &cancel, &Progress::default()).unwrap();
         for (case, verdict) in cases.into_iter().zip(verdicts) {
             if verdict.execution != case["execution"].as_bool() || case["state"] != verdict.state.name() {
                 differences.push(format!("{verdict:?} instead of {case}"));

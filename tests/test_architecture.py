@@ -20,6 +20,7 @@ LAYERS = [
     {"config", "data", "directories", "extras", "features", "machine", "markdown", "prompt", "schema_text"},
     {"visible"},
     {"__init__"},
+    {"asynchronous"},
     {"_core"},
 ]
 RUST_LAYERS = [["python"], ["score"], ["exec", "spider"], ["sql"], ["error"]]

@@ -118,7 +118,7 @@ def test_the_run_directory_holds_all_that_is_promised(evaluate, tmp_path):
     assert (lines[9]["state"], lines[9]["failed_on"], lines[9]["databases"]) == ("scored", "seed_bankv0.sqlite", 4)
     assert set(lines[0]) == {
         *("index", "id", "db_id", "turn", "hardness", "exact", "execution", "state", "partial", "canonical_exact"),
-        *("rejected", "gold_rejected", "databases", "failed_on", "detail", "capped"),
+        *("stage", "rejected", "gold_rejected", "databases", "failed_on", "detail", "capped"),
     }
     record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["evaluation"]
     assert record["argv"][1] == "eval"

@@ -352,12 +352,12 @@ def test_a_reward_can_be_pickled(databases, monkeypatch):
     reward = ExecutionReward(databases, **WEIGHTS, gold_column="answer", name="mine")
     before = reward(None, ["SELECT b FROM t"], answer=[GOLD], db_id=["shop"])
     monkeypatch.chdir("/")
-    copy = pickle.loads(pickle.dumps(reward))  # noqa: S301 - our own
+    copy = pickle.loads(pickle.dumps(reward))
     assert copy(None, ["SELECT b FROM t"], answer=[GOLD], db_id=["shop"]) == before == [0.75]
     assert (copy.__name__, repr(copy)) == ("mine", repr(reward))
-    assert pickle.loads(pickle.dumps(execution_reward)) is execution_reward  # noqa: S301
+    assert pickle.loads(pickle.dumps(execution_reward)) is execution_reward
     outcome = reward.latest[0]
-    assert pickle.loads(pickle.dumps(outcome)) == outcome  # noqa: S301
+    assert pickle.loads(pickle.dumps(outcome)) == outcome
 
 
 def test_workers_of_every_kind_get_the_same_rewards(databases):

@@ -1,7 +1,7 @@
 """Text-to-SQL evaluation: Spider's exact match and test-suite execution accuracy, native and safe.
 
 >>> import qsql
->>> qsql.score("SELECT count(*) FROM t", "SELECT count(1) FROM t", "t.sqlite")  # doctest: +SKIP
+>>> qsql.score("SELECT latin_name FROM species", "SELECT species.latin_name FROM species", "database/seed_bank")
 Verdict(execution=True, exact=True, state='scored')
 
 Importing this loads neither numpy nor any machine-learning package.
@@ -24,6 +24,7 @@ from qsql._core import (
     query,
     score,
 )
+from qsql.asynchronous import score_async
 
 __all__ = [
     "Check",
@@ -41,4 +42,5 @@ __all__ = [
     "hardness",
     "query",
     "score",
+    "score_async",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Literal, TypeAlias, TypedDict, final
+from typing import Any, Literal, TypeAlias, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +68,7 @@ class QsqlError(Exception):
 
 @final
 class Verdict:
-    """What came of one prediction."""
+    """What came of one prediction. Immutable, and equal to another where all of its properties are."""
 
     @property
     def execution(self) -> bool | None:
@@ -128,6 +128,10 @@ class Verdict:
     @property
     def gold_rejected(self) -> str | None:
         """Why Spider's grammar rejects the gold, which makes `exact` None."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give all of its properties as plain values, by name, in the order of a line of `verdicts.jsonl`."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class Denotation:
@@ -168,7 +172,8 @@ class Scorer:
     """Scores batches of predictions on a folder of databases, on several threads.
 
     Threads and open databases are kept between calls, so make one scorer and use it for everything. It may be shared by
-    threads, and survives a fork.
+    threads, survives a fork, and can be pickled: the copy has the same settings and opens its own databases. From
+    asyncio, use `score_async`.
 
     Args:
         database_dir: Holds `<db_id>/<db_id>.sqlite` and any variants of it beside that file; all of them are the suite.
@@ -190,6 +195,15 @@ class Scorer:
 
     Raises:
         QsqlError: If the folder does not exist or a setting makes no sense.
+
+    Example:
+        >>> scorer = qsql.Scorer("database", "tables.json")
+        >>> golds = ["SELECT count(*) FROM species"] * 3
+        >>> predictions = ["SELECT count(species_id) FROM species", "SELECT count(*) FROM speces", None]
+        >>> [verdict.state for verdict in scorer.score(golds, predictions, ["seed_bank"] * 3)]
+        ['scored', 'sql_error', 'missing']
+        >>> scorer.execution(golds, predictions, ["seed_bank"] * 3)
+        array([ True, False, False])
     """
 
     def __new__(
@@ -208,6 +222,7 @@ class Scorer:
         max_memory: int = 134_217_728,
         cache_dir: str | PathLike[str] | None = None,
     ) -> Scorer: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[PathLike[str], PathLike[str] | None], dict[str, Any]]: ...
     @property
     def threads(self) -> int:
         """How many threads score."""
@@ -313,7 +328,10 @@ class Schema:
 
 @final
 class ExactMatch:
-    """How a prediction compares with its gold by Spider's exact match."""
+    """How a prediction compares with its gold by Spider's exact match.
+
+    Definition: `eval_exact_match` and `eval_partial_match` of taoyds/test-suite-sql-eval.
+    """
 
     @property
     def exact(self) -> bool:
@@ -340,8 +358,15 @@ def canonicalize(sql: str, schema: Schema | dict[str, list[str]] | None = None) 
         sql: One SELECT statement in SQLite's dialect.
         schema: With one, names get the meaning that they have on its database.
 
+    Returns:
+        One line of SQL.
+
     Raises:
         QsqlError: If the text is no query, or holds something that has no canonical form.
+
+    Example:
+        >>> qsql.canonicalize("select s.Name n from singer s where s.Age<>20", {"singer": ["id", "name", "age"]})
+        'SELECT name FROM singer WHERE age != 20'
     """
 
 def check(
@@ -360,6 +385,10 @@ def check(
     Raises:
         QsqlError: If the lists differ in length.
         KeyboardInterrupt: Soon after Ctrl-C.
+
+    Example:
+        >>> qsql.check(["CREATE TABLE singer (name TEXT)"] * 2, ["SELECT name FROM singer", "SELECT nam FROM singer"])
+        [Check(error=None), Check(error='no_such_column', detail="no such column: nam")]
     """
 
 def describe(database: str | PathLike[str], *, values: int = 0) -> list[_Table]:
@@ -392,6 +421,12 @@ def exact_match(gold: str, prediction: str, schema: Schema | dict[str, list[str]
 
     Raises:
         QsqlError: If Spider's grammar rejects the gold.
+
+    Example:
+        >>> schema = {"singer": ["id", "name", "age"]}
+        >>> found = qsql.exact_match("SELECT name FROM singer", "select name as n from singer", schema)
+        >>> found.exact, found.rejected, found.position
+        (False, 'column alias is not in the grammar', 12)
     """
 
 def executed_text(sql: str, *, is_prediction: bool = False, keep_distinct: bool = False) -> str:
@@ -409,8 +444,21 @@ def executed_text(sql: str, *, is_prediction: bool = False, keep_distinct: bool 
 def hardness(sql: str, schema: Schema | dict[str, list[str]]) -> _Hardness:
     """Grade a query by Spider's official difficulty.
 
+    Definition: `eval_hardness` of taoyds/test-suite-sql-eval, by the number of clauses, aggregates and nested queries.
+
+    Args:
+        sql: The query, as a rule a gold.
+        schema: The schema of its database, or the names of the columns of each table.
+
+    Returns:
+        "easy", "medium", "hard" or "extra".
+
     Raises:
         QsqlError: If Spider's grammar rejects the query.
+
+    Example:
+        >>> qsql.hardness("SELECT name FROM singer", {"singer": ["id", "name", "age"]})
+        'easy'
     """
 
 @final
@@ -457,6 +505,12 @@ def query(
     Raises:
         QsqlError: If there is no database, or a limit makes no sense.
         KeyboardInterrupt: Soon after Ctrl-C.
+
+    Example:
+        >>> database = "database/seed_bank/seed_bank.sqlite"
+        >>> found = qsql.query(database, "SELECT species_id FROM species ORDER BY 1", max_rows=2)
+        >>> found.columns, found.rows, found.truncated
+        (['species_id'], [(1,), (2,)], True)
     """
 
 def score(
@@ -478,9 +532,16 @@ def score(
         keep_distinct: Keep DISTINCT, which the official protocol removes from gold and prediction.
         timeout: Seconds for one query on one database.
 
+    Returns:
+        The verdict, by both metrics.
+
     Raises:
         QsqlError: If there is no database.
         KeyboardInterrupt: Soon after Ctrl-C.
+
+    Example:
+        >>> qsql.score("SELECT count(*) FROM species", "SELECT 0", "database/seed_bank/seed_bank.sqlite")
+        Verdict(execution=False, exact=False, state='scored', ...)
     """
 
 def sqlite_version() -> str:

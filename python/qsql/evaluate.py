@@ -184,24 +184,7 @@ def _texts(examples: Sequence[Example], pairing: Pairing) -> str:
 
 
 def _line(index: int, example: Example, verdict: Verdict) -> dict[str, Any]:
-    return {
-        "index": index,
-        "id": example.id,
-        "db_id": example.db_id,
-        "turn": example.turn,
-        "hardness": verdict.hardness,
-        "exact": verdict.exact,
-        "execution": verdict.execution,
-        "state": verdict.state,
-        "partial": verdict.partial,
-        "canonical_exact": verdict.canonical_exact,
-        "rejected": verdict.rejected,
-        "gold_rejected": verdict.gold_rejected,
-        "databases": verdict.databases,
-        "failed_on": verdict.failed_on,
-        "detail": verdict.detail,
-        "capped": verdict.capped,
-    }
+    return {"index": index, "id": example.id, "db_id": example.db_id, "turn": example.turn, **verdict.to_dict()}
 
 
 def _summary(

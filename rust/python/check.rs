@@ -6,28 +6,25 @@ use pyo3::types::PyString;
 use super::{QsqlError, interruptible};
 use crate::score::{self, Progress};
 
-/// Whether a query compiles against a schema, and what is wrong if not.
-///
-/// error: None, or the kind of mistake: "syntax", "no_such_table", "no_such_column", "ambiguous_column", "no_such_function",
-///     "other", "forbidden", "too_large", or "schema" where the schema itself does not compile.
-/// name: the name that does not exist or is ambiguous, as the query writes it; else None.
-/// detail: what SQLite says; None without an error.
-#[expect(clippy::doc_markdown, reason = "Python's docstring")]
+#[doc = documented!("Check")]
 #[pyclass(frozen, module = "qsql")]
 pub(super) struct Check(Option<score::Fault>);
 
 #[pymethods]
 impl Check {
+    #[doc = documented!("Check.error")]
     #[getter]
     fn error(&self) -> Option<&'static str> {
         self.0.as_ref().map(|fault| fault.kind.name())
     }
 
+    #[doc = documented!("Check.name")]
     #[getter]
     fn name(&self) -> Option<&str> {
         self.0.as_ref()?.name.as_deref()
     }
 
+    #[doc = documented!("Check.detail")]
     #[getter]
     fn detail(&self) -> Option<&str> {
         self.0.as_ref().map(|fault| fault.detail.as_str())
@@ -41,11 +38,7 @@ impl Check {
     }
 }
 
-/// Compile each query against the schema beside it, without running anything, on all cores.
-///
-/// A schema is a text of CREATE TABLE statements; schemas with the same text are defined once. Returns one `Check` for each
-/// query, in the same order. `progress` is called about ten times a second with how many queries are checked, and of how
-/// many. Raises `QsqlError` if the lists differ in length.
+#[doc = documented!("check")]
 #[pyfunction]
 #[pyo3(signature = (schemas, queries, *, progress = None))]
 pub(super) fn check(

@@ -14,11 +14,7 @@ use crate::exec::sandbox::{Database, Failure, TableDescription, initialize, on_l
 use crate::exec::suite::Suite;
 use crate::score::Progress;
 
-/// Describe the tables of a `.sqlite` file: a list with a dict for each table, in the order of their definition.
-///
-/// `name`; `columns`: (name, declared type, position in the primary key from 1 or 0); `foreign_keys`: (columns, table that
-/// they refer to, columns there or none for its primary key); `values`: for each column its first distinct values that are
-/// not NULL, at most `values`. Raises `QsqlError` if the file cannot be read, `KeyboardInterrupt` soon after Ctrl-C.
+#[doc = documented!("describe")]
 #[pyfunction]
 #[pyo3(signature = (database, *, values = 0))]
 pub(super) fn describe(py: Python<'_>, database: PathBuf, values: usize) -> PyResult<Vec<Bound<'_, PyDict>>> {
@@ -30,9 +26,7 @@ pub(super) fn describe(py: Python<'_>, database: PathBuf, values: usize) -> PyRe
     })
 }
 
-/// Describe the tables that a text of CREATE TABLE statements defines, as `describe` does.
-///
-/// Raises `QsqlError` if it does not compile, or does more than to define.
+#[doc = documented!("describe_definitions")]
 #[pyfunction]
 pub(super) fn describe_definitions<'py>(py: Python<'py>, definitions: &str) -> PyResult<Vec<Bound<'py, PyDict>>> {
     tables(py, || Database::define(definitions), 0)?.map_err(|failure| {

@@ -5,6 +5,13 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "arguments from Python arrive by value")]
 
+/// The docstring of `_core.pyi` for a name; see `rust/documentation.rs`.
+macro_rules! documented {
+    ($name:literal) => {
+        include_str!(concat!(env!("OUT_DIR"), "/", $name))
+    };
+}
+
 mod check;
 mod describe;
 mod query;
@@ -22,7 +29,7 @@ use pyo3::prelude::*;
 use crate::error::{Error, caught};
 use crate::score::Progress;
 
-pyo3::create_exception!(_core, QsqlError, pyo3::exceptions::PyException);
+pyo3::create_exception!(_core, QsqlError, pyo3::exceptions::PyException, documented!("QsqlError"));
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {

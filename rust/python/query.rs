@@ -12,29 +12,25 @@ use crate::exec::sandbox::Limits;
 use crate::exec::suite::Suite;
 use crate::score::{self, Progress, Protocol};
 
-/// What one query returned on one database.
-///
-/// state: "ran", or why there is no result: "sql_error", "timeout", "too_large", "forbidden", "database_error".
-/// columns: names of the columns.
-/// rows: the first rows, as tuples of what Python's `sqlite3` returns.
-/// truncated: whether there are more rows.
-/// detail: what happened where there is no result; else None.
-#[expect(clippy::doc_markdown, reason = "Python's docstring")]
+#[doc = documented!("QueryResult")]
 #[pyclass(frozen, module = "qsql")]
 pub(super) struct QueryResult(score::QueryResult);
 
 #[pymethods]
 impl QueryResult {
+    #[doc = documented!("QueryResult.state")]
     #[getter]
     fn state(&self) -> &'static str {
         run_state(self.0.state)
     }
 
+    #[doc = documented!("QueryResult.columns")]
     #[getter]
     fn columns(&self) -> Vec<&str> {
         self.0.columns.iter().map(String::as_str).collect()
     }
 
+    #[doc = documented!("QueryResult.rows")]
     #[getter]
     fn rows<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let tuple = |cells: &Vec<_>| {
@@ -44,11 +40,13 @@ impl QueryResult {
         self.0.rows.iter().map(tuple).collect()
     }
 
+    #[doc = documented!("QueryResult.truncated")]
     #[getter]
     fn truncated(&self) -> bool {
         self.0.is_truncated
     }
 
+    #[doc = documented!("QueryResult.detail")]
     #[getter]
     fn detail(&self) -> Option<&str> {
         self.0.detail.as_deref()
@@ -62,10 +60,7 @@ impl QueryResult {
     }
 }
 
-/// Run one query on one `.sqlite` file, in the sandbox, and return its first rows.
-///
-/// Nothing is written, whatever the query says; no more than `max_rows` rows are computed. What the query does wrong is the
-/// state of the result. Raises `QsqlError` if there is no database, `KeyboardInterrupt` soon after Ctrl-C.
+#[doc = documented!("query")]
 #[pyfunction]
 #[pyo3(signature = (database, sql, *, max_rows = 1000, timeout = 30.0, max_steps = 1_000_000_000, max_memory = 134_217_728))]
 pub(super) fn query(
@@ -86,10 +81,7 @@ pub(super) fn query(
     Ok(QueryResult(found))
 }
 
-/// Return the text that scoring executes for a query, by the rules of the official tool.
-///
-/// Operators are joined, `YEAR(CURDATE())` is 2020, DISTINCT and further statements go unless `keep_distinct`; in a prediction
-/// each placeholder `value` is 1.
+#[doc = documented!("executed_text")]
 #[pyfunction]
 #[pyo3(signature = (sql, *, is_prediction = false, keep_distinct = false))]
 pub(super) fn executed_text(sql: &Bound<'_, PyString>, is_prediction: bool, keep_distinct: bool) -> String {

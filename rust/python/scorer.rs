@@ -15,95 +15,111 @@ use super::{QsqlError, guarded, interruptible};
 use crate::error::Error;
 use crate::exec::sandbox::{self, Limits};
 use crate::exec::suite::Suite;
-use crate::score::{self, DatabaseSchemas, Job, Metrics, Prediction, Progress, Protocol, State, read_schema};
+use crate::score::{self, DatabaseSchemas, Job, Metrics, Prediction, Progress, Protocol, State, Workers, read_schema};
 use crate::spider::Tables;
 
-/// What came of one prediction.
-///
-/// execution: whether it means the same as its gold on every database of the suite; None if that cannot be told or was
-///     not asked for.
-/// exact: whether it is an exact match of its gold; None likewise.
-/// canonical_exact: whether the canonical forms of both match, so that a dialect does not count; None likewise.
-/// hardness: of the gold: "easy", "medium", "hard" or "extra"; None if Spider's grammar rejects it.
-/// partial: component -> [accuracy, recall, F1, total of the gold, total of the prediction], along with exact.
-/// rejected: why Spider's grammar rejects the prediction, which makes exact False; else None.
-/// gold_rejected: why it rejects the gold, which makes exact None; else None.
-/// state: how the execution went: "scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing".
-/// stage: how far it came on the first database that rejects it: "nothing", "parses", "compiles", "runs", "right_width" or,
-///     where none does, "right_result"; None where execution is.
-/// databases: how many databases the suite has.
-/// failed_on: file name of the first database that rejects the prediction, or on which the gold fails; else None.
-/// detail: what happened there, for people to read; else None.
-/// capped: whether values were plugged in, and not every way to do it was tried.
-#[expect(clippy::doc_markdown, reason = "Python's docstring")]
-#[pyclass(frozen, module = "qsql")]
+#[doc = documented!("Verdict")]
+#[pyclass(frozen, eq, hash, module = "qsql")]
+#[derive(PartialEq, Eq, Hash)]
 pub(super) struct Verdict(score::Verdict);
 
 #[pymethods]
 impl Verdict {
+    #[doc = documented!("Verdict.execution")]
     #[getter]
     fn execution(&self) -> Option<bool> {
         self.0.execution
     }
 
+    #[doc = documented!("Verdict.state")]
     #[getter]
     fn state(&self) -> &'static str {
         self.0.state.name()
     }
 
+    #[doc = documented!("Verdict.stage")]
     #[getter]
     fn stage(&self) -> Option<&'static str> {
         self.0.stage.map(score::Stage::name)
     }
 
+    #[doc = documented!("Verdict.databases")]
     #[getter]
     fn databases(&self) -> usize {
         self.0.databases
     }
 
+    #[doc = documented!("Verdict.failed_on")]
     #[getter]
     fn failed_on(&self) -> Option<&str> {
         self.0.failed_on.as_deref()
     }
 
+    #[doc = documented!("Verdict.detail")]
     #[getter]
     fn detail(&self) -> Option<&str> {
         self.0.detail.as_deref()
     }
 
+    #[doc = documented!("Verdict.capped")]
     #[getter]
     fn capped(&self) -> bool {
         self.0.is_capped
     }
 
+    #[doc = documented!("Verdict.exact")]
     #[getter]
     fn exact(&self) -> Option<bool> {
         self.0.exact.exact
     }
 
+    #[doc = documented!("Verdict.canonical_exact")]
     #[getter]
     fn canonical_exact(&self) -> Option<bool> {
         self.0.exact.canonical_exact
     }
 
+    #[doc = documented!("Verdict.hardness")]
     #[getter]
     fn hardness(&self) -> Option<&'static str> {
         self.0.exact.hardness.map(crate::spider::Hardness::name)
     }
 
+    #[doc = documented!("Verdict.partial")]
     #[getter]
     fn partial<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         self.0.exact.partial.as_ref().map(|partial| partial_scores(py, partial)).transpose()
     }
 
+    #[doc = documented!("Verdict.rejected")]
     #[getter]
     fn rejected(&self) -> Option<&str> {
         self.0.exact.rejected.as_deref()
     }
 
+    #[doc = documented!("Verdict.gold_rejected")]
     #[getter]
     fn gold_rejected(&self) -> Option<&str> {
         self.0.exact.gold_rejected.as_deref()
+    }
+
+    #[doc = documented!("Verdict.to_dict")]
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let found = PyDict::new(py);
+        found.set_item("hardness", self.hardness())?;
+        found.set_item("exact", self.exact())?;
+        found.set_item("execution", self.execution())?;
+        found.set_item("state", self.state())?;
+        found.set_item("stage", self.stage())?;
+        found.set_item("partial", self.partial(py)?)?;
+        found.set_item("canonical_exact", self.canonical_exact())?;
+        found.set_item("rejected", self.rejected())?;
+        found.set_item("gold_rejected", self.gold_rejected())?;
+        found.set_item("databases", self.databases())?;
+        found.set_item("failed_on", self.failed_on())?;
+        found.set_item("detail", self.detail())?;
+        found.set_item("capped", self.capped())?;
+        Ok(found)
     }
 
     fn __repr__(&self) -> String {
@@ -124,38 +140,37 @@ impl Verdict {
     }
 }
 
-/// What came of one query on one database.
-///
-/// state: "ran", or why there is no result: "sql_error", "timeout", "too_large", "forbidden", "database_error".
-/// columns, rows: size of the result; None where there is none.
-/// digest: bytes that are equal for results with the same rows, in any order of the rows; None where there is none.
-/// detail: what happened where there is none; else None.
-#[expect(clippy::doc_markdown, reason = "Python's docstring")]
+#[doc = documented!("Denotation")]
 #[pyclass(frozen, module = "qsql")]
 pub(super) struct Denotation(score::Denotation);
 
 #[pymethods]
 impl Denotation {
+    #[doc = documented!("Denotation.state")]
     #[getter]
     fn state(&self) -> &'static str {
         run_state(self.0.state)
     }
 
+    #[doc = documented!("Denotation.columns")]
     #[getter]
     fn columns(&self) -> Option<usize> {
         self.0.digest.map(|digest| digest.columns)
     }
 
+    #[doc = documented!("Denotation.rows")]
     #[getter]
     fn rows(&self) -> Option<u64> {
         self.0.digest.map(|digest| digest.rows)
     }
 
+    #[doc = documented!("Denotation.digest")]
     #[getter]
     fn digest<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         self.0.digest.map(|digest| PyBytes::new(py, &digest.to_bytes()))
     }
 
+    #[doc = documented!("Denotation.detail")]
     #[getter]
     fn detail(&self) -> Option<&str> {
         self.0.detail.as_deref()
@@ -169,38 +184,27 @@ impl Denotation {
     }
 }
 
-/// Scores batches of predictions on a folder of databases, on several threads.
-///
-/// Threads and open databases are kept between calls, so make one scorer and use it for everything. It may be shared by
-/// threads, and survives a fork.
-///
-/// database_dir: holds `<db_id>/<db_id>.sqlite` and any variants of it beside that file; all of them are the suite.
-/// tables: Spider's `tables.json`, for the foreign keys of exact match; without it they are those that the databases
-///     declare.
-/// keep_distinct: keep DISTINCT, which the official protocol removes from gold and prediction.
-/// plug_value: try predictions with the values of their golds too, for models that predict none.
-/// credit_empty: count a prediction right that returns nothing where its gold returns nothing on any database, as the
-///     official protocol does. Turn it off for rewards: else the empty result is the one that is easy to guess.
-/// variants: judge on the whole suite; else on `<db_id>/<db_id>.sqlite` alone.
-/// run_to_end: run predictions to their end even where they are known to be wrong before, so that their stage tells
-///     whether they have one. None becomes right or wrong by it, but one that never ends becomes "timeout".
-/// threads: how many; by default as many as the machine has cores.
-/// timeout: seconds for one query on one database.
-/// max_steps: SQLite instructions for one query on one database; unlike time, the same on every machine.
-/// max_memory: bytes of memory for one query on one database.
-/// cache_dir: folder that keeps the results of golds, as hashes, so that a later process need not run them again on the
-///     same content of a database. By default nothing is kept. Verdicts are the same with and without.
-#[expect(clippy::doc_markdown, reason = "Python's docstring")]
+#[doc = documented!("Scorer")]
 #[pyclass(frozen, module = "qsql")]
 pub(super) struct Scorer {
     database_dir: PathBuf,
     variants: bool,
+    settings: Settings,
     inner: score::Scorer,
     tables: Option<Tables>,
     databases: Mutex<HashMap<String, Arc<Target>>>,
     executions: AtomicU64,
     /// Why the cache could not be written.
     cache_problem: Mutex<Option<String>>,
+}
+
+/// What a scorer was made with and its parts do not tell.
+struct Settings {
+    tables: Option<PathBuf>,
+    threads: Option<usize>,
+    timeout: f64,
+    cache_dir: Option<PathBuf>,
+    protocol: Protocol,
 }
 
 /// What jobs of one database share.
@@ -284,47 +288,61 @@ impl Scorer {
                 database_dir.display()
             )));
         }
-        let tables = guarded("Scorer", || Ok(tables.map(|path| Tables::read(&path)).transpose()?))?;
-        let inner = score::Scorer::new(protocol, threads, cache_dir);
+        let read = guarded("Scorer", || Ok(tables.as_deref().map(Tables::read).transpose()?))?;
+        let inner = score::Scorer::new(protocol, threads, cache_dir.clone());
         Ok(Self {
             database_dir,
             variants,
+            settings: Settings { tables, threads, timeout, cache_dir, protocol },
             inner,
-            tables,
+            tables: read,
             databases: Mutex::default(),
             executions: 0.into(),
             cache_problem: Mutex::default(),
         })
     }
 
-    /// How many threads score.
+    /// For pickle: the arguments of another scorer like this one.
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((PathBuf, Option<PathBuf>), Bound<'py, PyDict>)> {
+        let Settings { tables, threads, timeout, cache_dir, protocol } = &self.settings;
+        let settings = PyDict::new(py);
+        settings.set_item("keep_distinct", protocol.keep_distinct)?;
+        settings.set_item("plug_value", protocol.plug_value)?;
+        settings.set_item("credit_empty", protocol.credit_empty)?;
+        settings.set_item("variants", self.variants)?;
+        settings.set_item("run_to_end", protocol.run_to_end)?;
+        settings.set_item("threads", threads)?;
+        settings.set_item("timeout", timeout)?;
+        settings.set_item("max_steps", protocol.limits.steps)?;
+        settings.set_item("max_memory", protocol.limits.memory)?;
+        settings.set_item("cache_dir", cache_dir)?;
+        Ok(((self.database_dir.clone(), tables.clone()), settings))
+    }
+
+    #[doc = documented!("Scorer.threads")]
     #[getter]
     fn threads(&self) -> usize {
         self.inner.threads()
     }
 
-    /// How many statements the finished calls have executed.
+    #[doc = documented!("Scorer.executions")]
     #[getter]
     fn executions(&self) -> u64 {
         self.executions.load(Ordering::Relaxed)
     }
 
-    /// Why results of golds could not be kept in `cache_dir`; None if they could, or nobody asked for it.
+    #[doc = documented!("Scorer.cache_problem")]
     #[getter]
     fn cache_problem(&self) -> Option<String> {
         self.cache_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The files of the suite of a database, its main file first.
+    #[doc = documented!("Scorer.databases")]
     fn databases(&self, db_id: &str) -> PyResult<Vec<PathBuf>> {
         guarded("databases", || Ok(self.target(db_id)?.suite.files().to_vec()))
     }
 
-    /// Judge predictions by exact match and test-suite execution accuracy, as the official Spider tool defines them.
-    ///
-    /// `etype` is "all", "exec" or "match". Takes a gold, a prediction (None where there is none) and a database name per item; returns a list of verdicts in
-    /// the same order. `progress` is called about ten times a second with how many pairs of prediction and database are
-    /// settled, and of how many. Raises `QsqlError` if a database is missing or the lists differ in length.
+    #[doc = documented!("Scorer.score")]
     #[pyo3(signature = (golds, predictions, db_ids, etype = "all", *, progress = None))]
     fn score(
         &self,
@@ -340,9 +358,7 @@ impl Scorer {
         Ok(verdicts.into_iter().map(Verdict).collect())
     }
 
-    /// Judge predictions like `score`; returns a bool array of shape (len(golds),).
-    ///
-    /// Raises `QsqlError` if a gold fails, since its items are neither right nor wrong.
+    #[doc = documented!("Scorer.execution")]
     fn execution<'py>(
         &self,
         py: Python<'py>,
@@ -367,10 +383,7 @@ impl Scorer {
         py.import("numpy")?.call_method1("frombuffer", (PyBytes::new(py, &bytes), "bool"))
     }
 
-    /// Run each query on the main file of its database, as it is written; nothing is compared.
-    ///
-    /// Returns one `Denotation` for each query, in the same order. `progress` is called as by `score`. Raises `QsqlError` if
-    /// a database is missing or the lists differ in length.
+    #[doc = documented!("Scorer.denotations")]
     #[pyo3(signature = (queries, db_ids, *, progress = None))]
     fn denotations(
         &self,
@@ -388,11 +401,11 @@ impl Scorer {
             Ok(db_ids.iter().map(|db_id| self.target(db_id)).collect::<Result<Vec<_>, Error>>()?)
         })?;
         let queries: Vec<_> = queries.iter().map(|query| query.to_string_lossy()).collect();
-        let counters = Progress::default();
+        let (workers, counters) = (self.workers()?, Progress::default());
         let denotations = interruptible(py, &counters, progress.as_ref(), |cancel| {
             let files = targets.iter().map(|target| target.suite.files()[0].as_path());
             let queries: Vec<_> = queries.iter().map(AsRef::as_ref).zip(files).collect();
-            self.inner.denotations(&queries, cancel, &counters)
+            self.inner.denotations(&workers, &queries, cancel, &counters)
         })?;
         self.executions.fetch_add(counters.executions.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(denotations.into_iter().map(Denotation).collect())
@@ -403,6 +416,11 @@ impl Scorer {
 type Columns<'a, 'py> = (&'a [PyBackedStr], &'a [Option<Bound<'py, PyString>>], &'a [PyBackedStr]);
 
 impl Scorer {
+    /// The workers of this process. With the GIL held, so that no fork can copy a lock that is taken meanwhile.
+    fn workers(&self) -> PyResult<Arc<Workers>> {
+        guarded("score", || Ok(self.inner.workers()?))
+    }
+
     fn target(&self, db_id: &str) -> Result<Arc<Target>, Error> {
         let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(target) = databases.get(db_id) {
@@ -430,8 +448,8 @@ impl Scorer {
             Ok(db_ids.iter().map(|db_id| self.target(db_id)).collect::<Result<Vec<_>, Error>>()?)
         })?;
         let predictions: Vec<Text> = predictions.iter().map(|text| Text::take(text.as_ref())).collect();
-        let counters = Progress::default();
-        let verdicts = interruptible(py, &counters, progress, |cancel| {
+        let (workers, counters) = (self.workers()?, Progress::default());
+        let (verdicts, saved) = interruptible(py, &counters, progress, |cancel| {
             let jobs: Vec<Job<'_>> = golds
                 .iter()
                 .zip(&predictions)
@@ -443,12 +461,14 @@ impl Scorer {
                     schema: target.schema.as_ref(),
                 })
                 .collect();
-            let verdicts = self.inner.score(&jobs, metrics, cancel, &counters);
-            if let Err(error) = self.inner.save() {
-                *self.cache_problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
-            }
-            verdicts
+            let verdicts = self.inner.score(&workers, &jobs, metrics, cancel, &counters);
+            // What is known stays known, whatever ended the call.
+            let saved = workers.save();
+            Ok((verdicts?, saved))
         })?;
+        if let Err(error) = saved {
+            *self.cache_problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        }
         self.executions.fetch_add(counters.executions.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(verdicts)
     }
@@ -469,9 +489,7 @@ pub(super) fn seconds(timeout: f64) -> PyResult<Duration> {
     })
 }
 
-/// Judge one prediction on one `.sqlite` file, or on all those of a folder.
-///
-/// For many predictions, a `Scorer` is faster by far: it keeps databases open and uses all cores.
+#[doc = documented!("score")]
 #[pyfunction(name = "score")]
 #[pyo3(signature = (gold, prediction, database, *, keep_distinct = false, timeout = 30.0))]
 pub(super) fn score_one(
@@ -486,21 +504,23 @@ pub(super) fn score_one(
     let scorer = score::Scorer::new(Protocol { keep_distinct, limits, ..Protocol::default() }, Some(1), None);
     let target = guarded("score", || Ok(Target::read(Suite::at(&database)?, None)?))?;
     let text = Text::take(prediction.as_ref());
+    let workers = guarded("score", || Ok(scorer.workers()?))?;
     let (counters, metrics) = (Progress::default(), Metrics { execution: true, exact: true });
     let mut verdicts = interruptible(py, &counters, None, |cancel| {
         let (prediction, schema) = (text.prediction(), target.schema.as_ref());
-        scorer.score(&[Job { gold: &gold, prediction, suite: &target.suite, schema }], metrics, cancel, &counters)
+        let job = Job { gold: &gold, prediction, suite: &target.suite, schema };
+        scorer.score(&workers, &[job], metrics, cancel, &counters)
     })?;
     verdicts.pop().map(Verdict).ok_or_else(|| QsqlError::new_err("internal error: no verdict"))
 }
 
-/// Version of the SQLite inside.
+#[doc = documented!("sqlite_version")]
 #[pyfunction]
 pub(super) fn sqlite_version() -> &'static str {
     sandbox::sqlite_version()
 }
 
-/// The options that the SQLite inside was compiled with.
+#[doc = documented!("sqlite_compile_options")]
 #[pyfunction]
 pub(super) fn sqlite_compile_options() -> Vec<String> {
     sandbox::compile_options()

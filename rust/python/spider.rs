@@ -12,11 +12,7 @@ use crate::score::{DatabaseSchemas, read_schema};
 use crate::spider::{self, Component, Partial, Tables, parse};
 use crate::sql::canonical;
 
-/// Tables, columns and foreign keys of a database.
-///
-/// tables: table name -> names of its columns.
-/// foreign_keys: pairs of columns, each written "table.column".
-#[expect(clippy::doc_markdown, reason = "Python's docstring")]
+#[doc = documented!("Schema")]
 #[pyclass(frozen, module = "qsql")]
 pub(super) struct Schema(DatabaseSchemas);
 
@@ -28,8 +24,7 @@ impl Schema {
         guarded("Schema", || Self::build(tables, &foreign_keys))
     }
 
-    /// The schema of a `.sqlite` file, with the foreign keys that Spider's `tables.json` lists for `db_id`, or else those
-    /// that the database declares. `db_id` is by default the name of the file.
+    #[doc = documented!("Schema.read")]
     #[staticmethod]
     #[pyo3(signature = (database, tables = None, db_id = None))]
     fn read(database: PathBuf, tables: Option<PathBuf>, db_id: Option<String>) -> PyResult<Self> {
@@ -104,28 +99,27 @@ pub(super) fn partial_scores<'py>(py: Python<'py>, partial: &[Partial; 10]) -> P
     Ok(scores)
 }
 
-/// How a prediction compares with its gold by Spider's exact match.
-///
-/// exact: whether it matches.
-/// partial: component -> [accuracy, recall, F1, total of the gold, total of the prediction].
-/// rejected: why Spider's grammar rejects the prediction, which is then compared as an empty query; else None.
-/// position: index of the character at which it is rejected; None if it is not, or at its end.
-/// hardness: of the gold: "easy", "medium", "hard" or "extra".
+#[doc = documented!("ExactMatch")]
 #[pyclass(frozen, module = "qsql")]
 pub(super) struct ExactMatch {
+    #[doc = documented!("ExactMatch.exact")]
     #[pyo3(get)]
     exact: bool,
     partial: [Partial; 10],
+    #[doc = documented!("ExactMatch.rejected")]
     #[pyo3(get)]
     rejected: Option<String>,
+    #[doc = documented!("ExactMatch.position")]
     #[pyo3(get)]
     position: Option<usize>,
+    #[doc = documented!("ExactMatch.hardness")]
     #[pyo3(get)]
     hardness: &'static str,
 }
 
 #[pymethods]
 impl ExactMatch {
+    #[doc = documented!("ExactMatch.partial")]
     #[getter]
     fn partial<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         partial_scores(py, &self.partial)
@@ -149,10 +143,7 @@ fn parse_gold(gold: &str, schema: &spider::Schema) -> PyResult<spider::Query> {
     })
 }
 
-/// Compare a prediction with its gold by Spider's official exact match, values aside.
-///
-/// `schema` is a `Schema`, or a dict of table name -> names of its columns. Nothing is replaced in the prediction. Raises
-/// `QsqlError` if the grammar rejects the gold.
+#[doc = documented!("exact_match")]
 #[pyfunction]
 pub(super) fn exact_match(
     gold: PyBackedStr,
@@ -178,20 +169,13 @@ pub(super) fn exact_match(
     guarded("exact_match", || schema.with(compare))
 }
 
-/// Grade a query by Spider's official difficulty: "easy", "medium", "hard" or "extra".
-///
-/// `schema` is a `Schema`, or a dict of table name -> names of its columns. Raises `QsqlError` if the grammar rejects the
-/// query.
+#[doc = documented!("hardness")]
 #[pyfunction]
 pub(super) fn hardness(sql: PyBackedStr, schema: SchemaArgument<'_>) -> PyResult<&'static str> {
     guarded("hardness", || schema.with(|schema| Ok(spider::hardness(&parse_gold(&sql, schema)?).name())))
 }
 
-/// The canonical form of a query: one text for the many that mean the same, in the dialect of Spider's grammar where that
-/// can say it. It returns what the query returns.
-///
-/// `schema` is a `Schema`, a dict of table name -> names of its columns, or None; with one, names get the meaning that
-/// they have on its database. Raises `QsqlError` if the text is no query, or holds something that has no canonical form.
+#[doc = documented!("canonicalize")]
 #[pyfunction]
 #[pyo3(signature = (sql, schema = None))]
 pub(super) fn canonicalize(sql: PyBackedStr, schema: Option<SchemaArgument<'_>>) -> PyResult<String> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::compare::{Rejection, Runner};
-use super::{Progress, Scorer, State};
+use super::{Progress, Scorer, State, Workers};
 use crate::error::{Error, Result};
 use crate::exec::digest::Digest;
 use crate::exec::sandbox::{self, Failure};
@@ -28,13 +28,13 @@ impl Scorer {
     /// Stops with [`Error::Interrupted`] soon after `cancel` is set by another thread.
     pub fn denotations(
         &self,
+        workers: &Workers,
         queries: &[(&str, &Path)],
         cancel: &Arc<AtomicBool>,
         progress: &Progress,
     ) -> Result<Vec<Denotation>> {
         sandbox::initialize()?;
         progress.total.store(queries.len() as u64, Ordering::Relaxed);
-        let workers = self.workers()?;
         workers.databases.start_batch();
         let found: Vec<OnceLock<Denotation>> = queries.iter().map(|_| OnceLock::new()).collect();
         let next = AtomicUsize::new(0);

@@ -7,7 +7,7 @@ use crate::sql::canonical::{self, canonicalize};
 use crate::sql::rewrite;
 
 /// What exact match says of a job.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ExactVerdict {
     /// How hard the gold is; `None` if the grammar rejects it.
     pub hardness: Option<Hardness>,

@@ -165,7 +165,7 @@ impl Stage {
 }
 
 /// What came of one job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Verdict {
     /// Whether the prediction means the same as the gold; `None` if that cannot be told or was not asked for.
     pub execution: Option<bool>,
@@ -225,11 +225,6 @@ impl Scorer {
         Self { protocol, threads: threads.max(1), cache, workers: Mutex::new(None) }
     }
 
-    /// Writes what the cache has not yet. Verdicts do not depend on it, so that a failure is no reason to stop.
-    pub fn save(&self) -> Result<()> {
-        self.workers()?.golds.save()
-    }
-
     /// How many threads it has.
     #[must_use]
     pub fn threads(&self) -> usize {
@@ -241,6 +236,7 @@ impl Scorer {
     /// Stops with [`Error::Interrupted`] soon after `cancel` is set by another thread.
     pub fn score(
         &self,
+        workers: &Workers,
         jobs: &[Job<'_>],
         metrics: Metrics,
         cancel: &Arc<AtomicBool>,
@@ -249,12 +245,11 @@ impl Scorer {
         sandbox::initialize()?;
         let batch = Batch::plan(jobs, metrics, self.protocol)?;
         progress.total.store(batch.pairs(), Ordering::Relaxed);
-        let workers = self.workers()?;
         workers.databases.start_batch();
         let units = batch.units();
         // Handed out strictly in order, so that early variants are settled before later ones begin.
         let next = AtomicUsize::new(0);
-        let Workers { databases, golds, .. } = &*workers;
+        let Workers { databases, golds, .. } = workers;
         let Protocol { limits, run_to_end, .. } = self.protocol;
         let resources = Resources { databases, golds, limits, run_to_end, cancel, progress };
         workers.threads.scope(|scope| {
@@ -276,7 +271,10 @@ impl Scorer {
 
     /// The threads and open databases of this process. After a fork they are made anew: threads do not survive it, and
     /// what they were using at that moment must be left alone.
-    fn workers(&self) -> Result<Arc<Workers>> {
+    ///
+    /// To be called where no fork can happen meanwhile, in Python with the GIL: a lock that is held at that moment is
+    /// never released in the child.
+    pub fn workers(&self) -> Result<Arc<Workers>> {
         let mut workers = lock(&self.workers);
         if let Some(inherited) = workers.take_if(|workers| workers.process != std::process::id()) {
             std::mem::forget(inherited);
@@ -299,12 +297,20 @@ impl Scorer {
     }
 }
 
+/// Threads, and the databases and results of golds that they share.
 #[derive(Debug)]
-struct Workers {
+pub struct Workers {
     process: u32,
     threads: rayon::ThreadPool,
     databases: Databases,
     golds: Golds,
+}
+
+impl Workers {
+    /// Writes what the cache has not yet. Verdicts do not depend on it, so that a failure is no reason to stop.
+    pub fn save(&self) -> Result<()> {
+        self.golds.save()
+    }
 }
 
 /// The text that is executed for a prediction, by the official rules: that of a gold with its placeholders filled in first.

@@ -83,7 +83,7 @@ impl Component {
 }
 
 /// How one component compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Partial {
     /// Whether it matches: the official accuracy, recall and F1 are all 1 if it does, else all 0.
     pub matches: bool,

@@ -4,6 +4,7 @@
 //! GIL released, while the calling thread looks for Ctrl-C and reports progress.
 
 #![expect(clippy::needless_pass_by_value, reason = "arguments from Python arrive by value")]
+#![expect(clippy::doc_markdown, clippy::doc_link_with_quotes, reason = "docstrings are written for Python")]
 
 /// The docstring of `_core.pyi` for a name; see `rust/documentation.rs`.
 macro_rules! documented {

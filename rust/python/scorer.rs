@@ -179,7 +179,9 @@ impl Denotation {
     fn __repr__(&self) -> String {
         match (&self.0.digest, &self.0.detail) {
             (Some(digest), _) => format!("Denotation(state='ran', columns={}, rows={})", digest.columns, digest.rows),
-            (None, detail) => format!("Denotation(state='{}', detail={detail:?})", self.state()),
+            (None, detail) => {
+                format!("Denotation(state='{}', detail={:?})", self.state(), detail.as_deref().unwrap_or_default())
+            }
         }
     }
 }
@@ -197,6 +199,9 @@ pub(super) struct Scorer {
     /// Why the cache could not be written.
     cache_problem: Mutex<Option<String>>,
 }
+
+/// Positional arguments of a scorer, and those with names.
+type Arguments<'py> = ((PathBuf, Option<PathBuf>), Bound<'py, PyDict>);
 
 /// What a scorer was made with and its parts do not tell.
 struct Settings {
@@ -303,7 +308,7 @@ impl Scorer {
     }
 
     /// For pickle: the arguments of another scorer like this one.
-    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((PathBuf, Option<PathBuf>), Bound<'py, PyDict>)> {
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<Arguments<'py>> {
         let Settings { tables, threads, timeout, cache_dir, protocol } = &self.settings;
         let settings = PyDict::new(py);
         settings.set_item("keep_distinct", protocol.keep_distinct)?;

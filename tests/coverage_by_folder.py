@@ -31,26 +31,27 @@ def output_of(*command: str | Path) -> str:
     return done.stdout
 
 
-def llvm_tool(name: str) -> Path:
-    """Path of a tool of LLVM that reads what this compiler writes: of the toolchain, else of the system."""
+def llvm_tools() -> tuple[Path, Path]:
+    """Paths of the `llvm-profdata` and `llvm-cov` that read what this compiler writes: its own, else the system's."""
     about = dict(re.findall(r"^(host|LLVM version): (.*)$", output_of("rustc", "-vV"), re.MULTILINE))
     needed = int(about["LLVM version"].split(".")[0])
-    own = Path(output_of("rustc", "--print", "sysroot").strip(), "lib", "rustlib", about["host"], "bin", name)
-    if own.is_file():
-        return own
-    for found in (shutil.which(f"{name}-{needed}"), shutil.which(name)):
-        version = found and re.search(r"LLVM version (\d+)", output_of(found, "--version"))
-        if found and version and int(version[1]) >= needed:
-            return Path(found)
+    own = Path(output_of("rustc", "--print", "sysroot").strip(), "lib", "rustlib", about["host"], "bin", "llvm-cov")
+    names = (str(own), f"llvm-cov-{needed}", "llvm-cov")
+    for coverage in (Path(found) for name in names if (found := shutil.which(name))):
+        # An old llvm-profdata does not tell its version.
+        version = re.search(r"LLVM version (\d+)", output_of(coverage, "--version"))
+        profiles = coverage.with_name(coverage.name.replace("llvm-cov", "llvm-profdata"))
+        if version and int(version[1]) >= needed and profiles.exists():
+            return profiles, coverage
     sys.exit(
-        f"error: no {name} of LLVM {needed} or later is found, which reads what rustc counts\n"
+        f"error: no llvm-cov and llvm-profdata of LLVM {needed} or later are found, which read what rustc counts\n"
         f"hint: rustup component add llvm-tools, or the package llvm-{needed} of the system"
     )
 
 
-def lines_of_rust(counts: Path, objects: list[Path]) -> dict[str, dict[int, int]]:
+def lines_of_rust(tool: Path, counts: Path, objects: list[Path]) -> dict[str, dict[int, int]]:
     """How often each line ran that has code in one of the objects, by file below the root."""
-    command: list[str | Path] = [llvm_tool("llvm-cov"), "export", "--format=lcov", f"--instr-profile={counts}"]
+    command: list[str | Path] = [tool, "export", "--format=lcov", f"--instr-profile={counts}"]
     traces = output_of(*command, objects[0], *(f"--object={path}" for path in objects[1:]))
     files: dict[str, dict[int, int]] = {}
     for line in traces.splitlines():
@@ -72,11 +73,12 @@ def rust_coverage(folder: Path) -> dict[str, tuple[set[int], set[int]]]:
     (extension,) = (path for path in (folder / "package" / "qsql").glob("_core.*") if path.suffix != ".pyi")
     profiles = sorted((folder / "profiles").glob("*.profraw"))
     counts = folder / "rust.profdata"
-    output_of(llvm_tool("llvm-profdata"), "merge", "--sparse", "--failure-mode=all", "-o", counts, *profiles)
-    ran = lines_of_rust(counts, [extension, *binaries])
+    merge, export = llvm_tools()
+    output_of(merge, "merge", "--sparse", "--failure-mode=all", "-o", counts, *profiles)
+    ran = lines_of_rust(export, counts, [extension, *binaries])
     return {
         name: ({number for number in lines if ran[name].get(number)}, set(lines))
-        for name, lines in lines_of_rust(counts, [extension]).items()
+        for name, lines in lines_of_rust(export, counts, [extension]).items()
     }
 
 
@@ -105,6 +107,8 @@ def ranges(numbers: set[int]) -> str:
 
 def report(folder: Path) -> str | None:
     """Print the table and write `uncovered.txt`; returns what is wrong, if anything."""
+    if not (folder / "python.json").is_file():
+        return f"error: `{folder}` holds no counts\nhint: run `make coverage`"
     files = {**rust_coverage(folder), **python_coverage(folder)}
     uncovered = [f"{name}: {ranges(lines - ran)}" for name, (ran, lines) in sorted(files.items()) if lines - ran]
     (folder / "uncovered.txt").write_text("".join(f"{line}\n" for line in uncovered), encoding="utf-8")
@@ -117,18 +121,22 @@ def report(folder: Path) -> str | None:
     print(f"{'folder':<28}{'lines':>8}{'run':>8}{'%':>8}")
     for place, (ran_count, count) in sorted(totals.items()):
         print(f"{place:<28}{count:>8}{ran_count:>8}{100 * ran_count / count:>8.1f}")
-    print(f"lines that did not run: {(folder / 'uncovered.txt').relative_to(ROOT)}")
+    print(f"lines that did not run: {folder / 'uncovered.txt'}")
     low = [
         place for place in JUDGED if place not in totals or totals[place][0] * 100 < LEAST_PERCENT * totals[place][1]
     ]
-    return f"error: less than {LEAST_PERCENT} % of the lines of {', '.join(low)} ran" if low else None
+    if not low:
+        return None
+    return (
+        f"error: less than {LEAST_PERCENT} % of the lines of {', '.join(low)} ran\n"
+        "hint: the file above names the others; those of training and engines run only where .venv-ml is"
+    )
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["tools"]:
-            llvm_tool("llvm-profdata")
-            llvm_tool("llvm-cov")
+            llvm_tools()
         case ["report", place]:
             sys.exit(report(Path(place).resolve()))
         case _:

@@ -7,7 +7,7 @@ EXTENSION := python/qsql/_core.abi3.so
 SOURCES := Cargo.toml Cargo.lock pyproject.toml python/qsql/_core.pyi $(shell find rust -name '*.rs')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-ml loop wheel wheel-test check format bench fuzz clean toolchain
+.PHONY: help build demo test test-ml coverage loop wheel wheel-test check format bench fuzz clean toolchain
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,7 @@ test: check ## Run linters and all tests; with QSQL_SPIDER_DIR also parity with 
 # is installed without them. Its TRL does not load GRPOTrainer with the transformers that it takes, so a newer one lies in a
 # folder beside it. PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu gets a torch without CUDA.
 ML_BIN := .venv-ml/bin
+ML_ENVIRONMENT := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 $(ML_BIN)/llamafactory-cli: tests/ml/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: LLaMA-Factory needs Python 3.11 or later; make test-ml PYTHON=python3.11" >&2; exit 1; }
@@ -61,7 +62,28 @@ $(ML_BIN)/llamafactory-cli: tests/ml/requirements.txt
 
 test-ml: build $(ML_BIN)/llamafactory-cli ## Run the tests of training and generation, with tiny models on the CPU
 	$(ML_BIN)/python -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "qsql.pth").write_text("$(CURDIR)/python\n")'
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(ML_BIN)/python -m pytest --quiet -W default tests/ml
+	$(ML_ENVIRONMENT) $(ML_BIN)/python -m pytest --quiet -W default tests/ml
+
+# The lines of Rust and Python that the tests run, in processes that they start too. The extension that counts lies in a copy
+# of the package, which comes first on the path; the build of `make build` stays as it is.
+COVERED := $(CURDIR)/target/coverage
+COUNTED := RUSTFLAGS=-Cinstrument-coverage CARGO_TARGET_DIR=$(COVERED)/cargo CARGO_PROFILE_DEV_OPT_LEVEL=1
+MEASURED = COVERAGE_FILE=$(COVERED)/lines/python LLVM_PROFILE_FILE=$(COVERED)/profiles/$(1)-%4m.profraw
+
+coverage: build ## Tell which lines the tests run; with .venv-ml also those of `make test-ml`
+	$(BIN)/python tests/coverage_by_folder.py tools
+	rm -rf $(COVERED)/wheel $(COVERED)/package
+	$(COUNTED) $(call MEASURED,build) $(BIN)/maturin build --quiet --out $(COVERED)/wheel
+	$(COUNTED) $(call MEASURED,build) cargo test --quiet --lib --tests --no-run --message-format=json >$(COVERED)/binaries.json
+	rm -rf $(COVERED)/profiles $(COVERED)/lines
+	$(BIN)/python -m zipfile -e $(COVERED)/wheel/*.whl $(COVERED)/package
+	$(COUNTED) $(call MEASURED,rust) cargo test --quiet --lib --tests
+	PYTHONPATH=$(COVERED)/package $(call MEASURED,core) $(BIN)/coverage run -m pytest --quiet
+	$(if $(wildcard $(ML_BIN)/llamafactory-cli),PYTHONPATH=$(COVERED)/package $(call MEASURED,ml) $(ML_ENVIRONMENT) \
+	  $(ML_BIN)/coverage run -m pytest --quiet -W default tests/ml,@echo "without .venv-ml, which \`make test-ml\` creates: tests/ml do not run")
+	$(call MEASURED,report) $(BIN)/coverage combine --quiet
+	$(call MEASURED,report) $(BIN)/coverage json --quiet -o $(COVERED)/python.json
+	$(BIN)/python tests/coverage_by_folder.py report $(COVERED)
 
 loop: build $(ML_BIN)/llamafactory-cli ## Prepare, train, generate and score with a tiny model on the CPU
 	$(ML_BIN)/python -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "qsql.pth").write_text("$(CURDIR)/python\n")'

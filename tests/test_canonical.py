@@ -55,6 +55,49 @@ def test_there_are_cases_enough():
 
 
 @pytest.mark.parametrize(
+    ("expression", "form"),
+    [
+        ("age&1|2", "(age & 1) | 2"),
+        ("age&(1|2)", "age & (1 | 2)"),
+        ("age+1&2", "age + 1 & 2"),
+        ("-+~age", "- + ~ age"),
+        ("CEIL(age) + FLOOR(age)", "ceil(age) + floor(age)"),
+        ("NOT (age = 1 AND id < 2)", "NOT (age = 1 AND id < 2)"),
+        ("name COLLATE NOCASE", "name COLLATE nocase"),
+    ],
+)
+def test_operators_have_the_parentheses_that_they_need(demo_databases, expression, form):
+    canonical = qsql.canonicalize(f"SELECT {expression} FROM singer", TABLES)
+    assert canonical == f"SELECT {form} FROM singer"
+    database = demo_databases / "seed_bank" / "seed_bank.sqlite"
+    table = "(SELECT 5 AS age, 1 AS id, 'Ann' AS name)"
+    rows = [qsql.query(database, f"SELECT {text} FROM {table}").rows for text in (expression, form)]
+    assert rows[0] == rows[1]
+
+
+def test_a_place_for_nulls_is_told_where_it_is_not_the_usual_one():
+    def form(order):
+        return qsql.canonicalize(f"SELECT name FROM singer ORDER BY {order}", TABLES).rpartition(" BY ")[2]
+
+    assert [form("age NULLS FIRST"), form("age NULLS LAST")] == ["age", "age NULLS LAST"]
+    assert [form("age DESC NULLS LAST"), form("age DESC NULLS FIRST")] == ["age DESC", "age DESC NULLS FIRST"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "form"),
+    [
+        ("NOT (age = 1 AND id < 2)", "age != 1 OR id >= 2"),
+        ("NOT (age = 1 OR id < 2)", "age != 1 AND id >= 2"),
+        ("NOT NOT age = 1", "age = 1"),
+    ],
+)
+def test_negations_move_inside(condition, form):
+    assert qsql.canonicalize(f"SELECT name FROM singer WHERE {condition}", TABLES) == (
+        f"SELECT name FROM singer WHERE {form}"
+    )
+
+
+@pytest.mark.parametrize(
     ("sql", "message"),
     [
         ("SELEC name FROM singer", "line 1, column 1"),
@@ -65,6 +108,13 @@ def test_there_are_cases_enough():
         ("DROP TABLE singer", ""),
         ("SELECT name FROM singer NATURAL JOIN concert", "NATURAL JOIN has no canonical form"),
         ("WITH t AS (SELECT 1) SELECT * FROM t", "WITH has no canonical form"),
+        ("SELECT age << 1 FROM singer", "ShiftLeft"),
+        ("SELECT main.count(*) FROM singer", "a function name with dots has no canonical form"),
+        ("SELECT name FROM (singer JOIN concert)", "a join in parentheses has no canonical form"),
+        ("(SELECT name FROM singer) UNION SELECT name FROM singer", "a query in parentheses has no canonical form"),
+        ("SELECT DISTINCT ON (name) name FROM singer", "DISTINCT ON"),
+        ("SELECT name FROM singer GROUP BY ALL", "GROUP BY ALL"),
+        ("SELECT CAST(age AS GEOMETRY) FROM singer", "such a type in CAST has no canonical form"),
         ("(" * 10_000, ""),
     ],
 )

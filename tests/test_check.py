@@ -96,6 +96,22 @@ def test_denotations_are_equal_where_results_are(databases):
     assert scorer.executions == len(queries)
 
 
+def test_checks_and_denotations_show_what_they_found(databases):
+    assert [repr(item) for item in check([SCHEMA] * 2, ["SELECT 1", "SELECT age FROM singer"])] == [
+        "Check(error=None)",
+        "Check(error='no_such_column', detail=\"no such column: age\")",
+    ]
+    ran, failed = Scorer(databases).denotations(["SELECT name FROM singer", "SELECT age FROM singer"], ["music"] * 2)
+    assert repr(ran) == "Denotation(state='ran', columns=1, rows=3)"
+    assert repr(failed).startswith("Denotation(state='sql_error', ")
+    assert "no such column: age" in repr(failed)
+
+
+def test_denotations_need_a_database_each(databases):
+    with pytest.raises(QsqlError, match=r"2 queries and 1 database names.*\nhint: "):
+        Scorer(databases).denotations(["SELECT 1", "SELECT 2"], ["music"])
+
+
 def test_denotations_stop_at_the_limits(databases):
     endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
     [found] = Scorer(databases, max_steps=10_000).denotations([endless], ["music"])

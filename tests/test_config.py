@@ -87,3 +87,10 @@ def test_what_is_written_is_read_back(load):
     text = dump_config(values)
     assert load(text).values == values
     assert "learning_rate: 5.0e-06" in text
+
+
+def test_a_file_of_another_encoding_is_named(tmp_path):
+    path = tmp_path / "latin.yaml"
+    path.write_bytes(b"name: caf\xe9\n")
+    with pytest.raises(QsqlError, match=r"latin\.yaml` is not valid UTF-8\nhint: convert the file"):
+        load_config(path, [], KNOWN)

@@ -151,6 +151,17 @@ def test_files_that_cannot_be_used_are_named(tmp_path, questions):
         read_questions(tmp_path / "half.jsonl")
     with pytest.raises(QsqlError, match=r"no prepared data set: it has no `dataset_info\.json`"):
         read_questions(tmp_path)
+    (tmp_path / "object.json").write_text('{"question": "a?"}', encoding="utf-8")
+    with pytest.raises(QsqlError, match="is not a list\nhint: questions are a JSON list of objects"):
+        read_questions(tmp_path / "object.json")
+    (tmp_path / "latin.jsonl").write_bytes(b'{"question": "caf\xe9?"}')
+    with pytest.raises(QsqlError, match=r"cannot read .*latin\.jsonl.*'utf-8' codec"):
+        read_questions(tmp_path / "latin.jsonl")
+    prepared = tmp_path / "prepared"
+    prepared.mkdir()
+    (prepared / "dataset_info.json").write_text('{"validation": {"file_name": "gone.json"}}', encoding="utf-8")
+    with pytest.raises(QsqlError, match=r"names `gone\.json`, which is not there"):
+        read_questions(prepared, split="validation")
     unknown = questions({"question": "a?", "db_id": "other"})
     with pytest.raises(QsqlError, match="line 1: there is no database `other`"):
         read_questions(unknown, tables=demo.TABLES)
@@ -485,6 +496,18 @@ def test_ask_never_writes(run_qsql, demo_databases):
         done = ask(run_qsql, database, url, "--run")
     assert done.returncode == 1
     assert database.read_bytes() == before
+
+
+def test_ask_writes_cells_as_sql_does(run_qsql, demo_databases):
+    database = demo_databases / "seed_bank" / "seed_bank.sqlite"
+    with answers([f"SELECT NULL AS a, x'00ff' AS b, x'{'ab' * 40}' AS c"]) as url:
+        done = ask(run_qsql, database, url, "--run")
+        narrow = run_qsql("ask", " ", "--db", database, "--engine", "openai", "--model", "m", "--base-url", url)
+    row = "".join(done.stdout.split("\n", 2)[2].split())
+    assert row.replace("NULL", "", 1).startswith("x'00ff'x'")
+    assert f"x'{'ab' * 32}...'" in row
+    assert done.stderr == "1 row\n"
+    assert (narrow.returncode, narrow.stderr.splitlines()[0]) == (1, "error: there is no question")
 
 
 def test_ask_needs_a_database(run_qsql, tmp_path):

@@ -166,12 +166,6 @@ impl Table {
         self.cells.push(cell);
     }
 
-    /// How many columns it has.
-    #[must_use]
-    pub fn columns(&self) -> usize {
-        self.columns
-    }
-
     /// Its rows, of at least one column each.
     #[must_use]
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[Cell]> {
@@ -244,5 +238,57 @@ impl std::hash::Hash for NormalCell {
             Cell::Text(text) => text.hash(state),
             Cell::Blob(bytes) => bytes.hash(state),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rows: &[[Cell; 2]]) -> Table {
+        let mut table = Table::new(2);
+        rows.iter().flatten().for_each(|cell| table.push(cell.clone()));
+        table
+    }
+
+    fn blob(bytes: &[u8]) -> Cell {
+        Cell::Blob(bytes.into())
+    }
+
+    #[test]
+    fn rows_of_all_kinds_of_cells_are_a_bag_whatever_their_order() {
+        let cells = [
+            Cell::Null,
+            Cell::Integer(-3),
+            Cell::Real(0.5),
+            Cell::Real(f64::INFINITY),
+            Cell::Text("3".into()),
+            Cell::Text("b'3'".into()),
+            blob(b"3"),
+            blob(b"\t\n\r\\'\xff"),
+        ];
+        let rows: Vec<_> = cells.iter().map(|cell| [cell.clone(), Cell::Integer(7)]).collect();
+        let turned: Vec<_> = cells.iter().rev().map(|cell| [Cell::Real(7.0), cell.clone()]).collect();
+        assert!(same(&table(&rows), &table(&turned), false).unwrap());
+        assert!(!same(&table(&rows), &table(&turned), true).unwrap());
+        for other in 1..cells.len() {
+            let mut changed = turned.clone();
+            changed[0][1] = cells[cells.len() - 1 - other].clone();
+            assert!(!same(&table(&rows), &table(&changed), false).unwrap());
+        }
+    }
+
+    #[test]
+    fn tables_without_cells_are_equal_and_others_differ_from_them() {
+        let one = table(&[[Cell::Null, Cell::Null]]);
+        assert!(same(&Table::new(2), &Table::new(3), true).unwrap());
+        assert!(!same(&Table::new(2), &one, true).unwrap());
+    }
+
+    #[test]
+    fn bytes_are_written_as_python_writes_them() {
+        assert_eq!(bytes_repr(b"\t\n\r\\ a\x00\xff"), r"b'\t\n\r\\ a\x00\xff'");
+        assert_eq!(bytes_repr(b"it's"), "b\"it's\"");
+        assert_eq!(bytes_repr(b"'\""), "b'\\'\"'");
     }
 }

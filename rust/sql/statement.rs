@@ -167,6 +167,30 @@ mod tests {
     }
 
     #[test]
+    fn blocks_end_where_sqlparse_ends_them() {
+        for whole in [
+            "CREATE PROCEDURE p DECLARE a; BEGIN SELECT 1; END; ",
+            "BEGIN FOR x IN y LOOP SELECT 1; END LOOP; END; ",
+            "BEGIN WHILE x DO SELECT 1; END WHILE; END; ",
+            "BEGIN LOOP SELECT 1; END LOOP; END; ",
+            "BEGIN DO x; END; ",
+            "BEGIN IF x THEN SELECT 1; END IF; END; ",
+            "BEGIN CASE x WHEN 1 THEN SELECT 1; END CASE; END; ",
+            "BEGIN SELECT CASE WHEN 1 THEN 2 END; END; ",
+            "BEGIN IMMEDIATE; ",
+            "SELECT 1; ",
+        ] {
+            assert_eq!(first_statement(&format!("{whole}SELECT 2")), whole);
+        }
+        for unfinished in
+            ["CREATE PROCEDURE p DECLARE a; ", "BEGIN IF x; END LOOP; END; ", "BEGIN FOR x; LOOP y; END FOR; END; "]
+        {
+            let sql = format!("{unfinished}SELECT 2");
+            assert_eq!(first_statement(&sql), sql);
+        }
+    }
+
+    #[test]
     fn an_upper_case_go_ends_a_batch() {
         assert_eq!(first_statement("SELECT 1 GO SELECT 2"), "SELECT 1 GO ");
         assert_eq!(first_statement("SELECT 1 go SELECT 2"), "SELECT 1 go SELECT 2");

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 from pathlib import Path
 
 from qsql._core import QsqlError
@@ -78,7 +79,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--gguf", type=Path, help="another file than the one of the package")
     arguments = parser.parse_args()
-    convert(arguments.gguf or find_gguf(), arguments.folder)
+    try:
+        convert(arguments.gguf or find_gguf(), arguments.folder)
+    except QsqlError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -260,8 +260,6 @@ fn plain_operator(operator: &BinaryOperator) -> Result<Operator, CanonicalError>
         BinaryOperator::GtEq => Operator::GreaterEqual,
         BinaryOperator::BitwiseAnd => Operator::BitAnd,
         BinaryOperator::BitwiseOr => Operator::BitOr,
-        BinaryOperator::PGBitwiseShiftLeft => Operator::ShiftLeft,
-        BinaryOperator::PGBitwiseShiftRight => Operator::ShiftRight,
         BinaryOperator::Plus => Operator::Plus,
         BinaryOperator::Minus => Operator::Minus,
         BinaryOperator::Multiply => Operator::Times,

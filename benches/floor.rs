@@ -69,8 +69,8 @@ fn plan(golds: &str, predictions: &str, databases: &str) {
         .collect();
     let metrics = Metrics { execution: true, exact: false };
     let cancel = Arc::new(AtomicBool::new(false));
-    let verdicts =
-        Scorer::new(Protocol::default(), None, None).score(&jobs, metrics, &cancel, &Progress::default()).unwrap();
+    let scorer = Scorer::new(Protocol::default(), None, None);
+    let verdicts = scorer.score(&scorer.workers().unwrap(), &jobs, metrics, &cancel, &Progress::default()).unwrap();
     let mut work: BTreeMap<&Path, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     for (job, verdict) in jobs.iter().zip(verdicts) {
         let Prediction::Sql(prediction) = job.prediction else { continue };

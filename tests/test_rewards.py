@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import json
 import multiprocessing
 import os
 import pickle
-import re
 import sqlite3
 import subprocess
 import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,7 +29,6 @@ from qsql.rewards import (
     execution_reward,
 )
 
-README = Path(__file__).parent.parent / "README.md"
 GOLD = "SELECT a FROM t"
 NEVER = "SELECT a FROM t WHERE a > 9"
 ENDLESS = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT x FROM r"
@@ -428,24 +424,3 @@ def test_states_and_stages_are_those_of_the_evaluator(databases):
     assert {outcome.stage for outcome in reward.latest} == set(STAGES)
     assert count_states(reward.latest)["wrong"] == 2
     assert list(count_states([])) == list(STATES)
-
-
-def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch):
-    (tmp_path / "database" / "concert_singer").mkdir(parents=True)
-    connection = sqlite3.connect(tmp_path / "database" / "concert_singer" / "concert_singer.sqlite")
-    connection.execute("CREATE TABLE singer (name TEXT)")
-    connection.close()
-    monkeypatch.chdir(tmp_path)
-    section = README.read_text(encoding="utf-8").split("\n## Rewards\n")[1].split("\n## ")[0]
-    (snippet,) = re.findall(r"```python\n(.*?)```\n", section, re.DOTALL)
-    names, compared = {}, 0
-    for node in ast.parse(snippet).body:
-        if not isinstance(node, ast.Expr):
-            exec(ast.unparse(node), names)  # noqa: S102 - our own
-            continue
-        # What it gives stands behind it, on its last line or the next.
-        shown = re.search(r"# (.*)", "\n".join(snippet.splitlines()[node.end_lineno - 1 : node.end_lineno + 1]))
-        assert repr(eval(ast.unparse(node), names)) == shown[1]  # noqa: S307
-        compared += 1
-    assert compared == 2
-    assert (tmp_path / "runs" / "rl" / "rewards.jsonl").exists()

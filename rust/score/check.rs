@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::compare::shortened;
+use super::compare::{is_syntax_error, shortened};
 use super::{Progress, lock};
 use crate::error::{Error, Result, caught};
 use crate::exec::sandbox::{self, Database, Failure};
@@ -89,13 +89,6 @@ impl Fault {
         };
         Some(Self { kind, name: None, detail: shortened(&detail) })
     }
-}
-
-/// Whether SQLite's message says that a text is not SQL at all.
-pub(super) fn is_syntax_error(message: &str) -> bool {
-    message.ends_with(": syntax error")
-        || message.starts_with("unrecognized token: ")
-        || ["incomplete input", "more than one statement", "embedded null character"].contains(&message)
 }
 
 /// Most queries of a schema that are one unit of work.

@@ -3,7 +3,6 @@
 
 use std::ops::ControlFlow;
 
-use super::check::is_syntax_error;
 use super::{Stage, State};
 use crate::exec::denotation::{Cell, Table, Value, same};
 use crate::exec::digest::{Digest, Digester, Relation, Trace};
@@ -169,6 +168,13 @@ impl<'a> Runner<'a> {
         self.steps += self.database.steps(self.limits);
         result
     }
+}
+
+/// Whether SQLite's message says that a text is not SQL at all.
+pub(super) fn is_syntax_error(message: &str) -> bool {
+    message.ends_with(": syntax error")
+        || message.starts_with("unrecognized token: ")
+        || ["incomplete input", "more than one statement", "embedded null character"].contains(&message)
 }
 
 /// What the comparison of cells says of a prediction.

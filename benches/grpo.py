@@ -130,7 +130,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     tiny = not arguments.model
     rows = demo_rows() if tiny else read_rows(arguments.data)
-    # With several GPUs (`accelerate launch examples/grpo.py ...`) each has a process; one of them makes what all read.
+    # With several GPUs (`accelerate launch benches/grpo.py ...`) each has a process; one of them makes what all read.
     processes = PartialState()
     if processes.is_main_process:
         (out / "rewards.jsonl").unlink(missing_ok=True)

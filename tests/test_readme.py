@@ -131,7 +131,7 @@ def test_commands_run(folder, line):
         assert said in (ROOT / file).read_text(encoding="utf-8")
     else:
         for original, replacement in INSTEAD.items():
-            line = line.replace(original, replacement)  # noqa: PLW2901
+            line = line.replace(original, replacement)
         with chat_server(lambda *_: completion("SELECT count(*) FROM singer")) as (server, _):
             run(folder, line.replace("{server}", server))
 

@@ -16,20 +16,30 @@ toolchain:
 	@command -v cargo >/dev/null || { echo "error: no Rust toolchain found; install it from https://rustup.rs (rustc 1.89 or later), then run make again" >&2; exit 1; }
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) found; install Python 3.10 or later" >&2; exit 1; }
 
+# Enough to build and to score, so that `make demo` waits for nothing else.
 $(BIN)/maturin: pyproject.toml | toolchain
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -c 'import tomllib as t' 2>/dev/null || $(BIN)/pip install --quiet tomli
 	$(BIN)/pip install --quiet $$($(BIN)/python -c "$$REQUIREMENTS")
 	@touch $@
 
+# What linters, tests and benchmarks need beyond that.
+TOOLS := .venv/.tools
+$(TOOLS): $(BIN)/maturin
+	$(BIN)/pip install --quiet $$($(BIN)/python -c "$$REQUIREMENTS" data report dev)
+	@touch $@
+
 define REQUIREMENTS
+import sys
 try:
     import tomllib
 except ModuleNotFoundError:
     import tomli as tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
 extras = project["optional-dependencies"]
-print(*(r.replace(" ", "") for r in project["dependencies"] + extras["data"] + extras["report"] + extras["dev"]))
+builder = [requirement for requirement in extras["dev"] if requirement.startswith("maturin")]
+needed = sum((extras[name] for name in sys.argv[1:]), project["dependencies"] + builder)
+print(*(requirement.replace(" ", "") for requirement in needed))
 endef
 export REQUIREMENTS
 
@@ -70,7 +80,7 @@ COVERED := $(CURDIR)/target/coverage
 COUNTED := RUSTFLAGS=-Cinstrument-coverage CARGO_TARGET_DIR=$(COVERED)/cargo CARGO_PROFILE_DEV_OPT_LEVEL=1
 MEASURED = COVERAGE_FILE=$(COVERED)/lines/python LLVM_PROFILE_FILE=$(COVERED)/profiles/$(1)-%4m.profraw
 
-coverage: build ## Tell which lines the tests run; with .venv-ml also those of `make test-ml`
+coverage: build $(TOOLS) ## Tell which lines the tests run; with .venv-ml also those of `make test-ml`
 	$(BIN)/python tests/coverage_by_folder.py tools
 	rm -rf $(COVERED)/wheel $(COVERED)/package
 	$(COUNTED) $(call MEASURED,build) $(BIN)/maturin build --quiet --out $(COVERED)/wheel
@@ -118,7 +128,7 @@ wheel-test: build ## Try a wheel of this build under the newest other Python tha
 	$(PYTHON) tests/wheel/smoke.py target/wheels/*.whl --others newest
 
 # Workflows are checked by jactionlint, a fork of actionlint that the index has whole; the original is run by ci.yml.
-check: build ## Run all linters and type checks, and look after the links of the documents
+check: build $(TOOLS) ## Run all linters and type checks, and look after the links of the documents
 	cargo fmt --check
 	cargo clippy --quiet --all-targets --features python -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
@@ -131,7 +141,7 @@ check: build ## Run all linters and type checks, and look after the links of the
 	$(BIN)/zizmor --quiet --offline .github
 	$(BIN)/python -m pytest --quiet --no-header tests/test_links.py
 
-format: build ## Format all code
+format: build $(TOOLS) ## Format all code
 	cargo fmt
 	$(BIN)/ruff check --quiet --fix python tests benches
 	$(BIN)/ruff format --quiet python tests benches
@@ -139,7 +149,7 @@ format: build ## Format all code
 # `make bench SOAK_SCORINGS=1000000` scores the million of the README.
 SOAK_SCORINGS ?= 100000
 
-bench: build ## Measure; with QSQL_SPIDER_DIR also on Spider
+bench: build $(TOOLS) ## Measure; with QSQL_SPIDER_DIR also on Spider
 	$(BIN)/python benches/speed.py
 	$(BIN)/python benches/rewards.py
 	$(BIN)/python benches/hostile.py

@@ -49,6 +49,9 @@ def fsdp(file: str) -> list[str]:
 
 
 FSDP, SHARD_GRAD_OP = fsdp("qwen3.json"), fsdp("qwen3_shard_grad_op.json")
+ZERO_2, ZERO_3 = ([f"deepspeed={ROOT / 'configs' / 'deepspeed' / f'zero{stage}.json'}"] for stage in (2, 3))
+HALF = "per_device_train_batch_size=4"
+TWO_ROWS = "gradient_accumulation_steps=2"
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,21 @@ VARIANTS = {
     "fast, masked": Variant(FAST, ("--attention", "masked")),
     "fast, compiled": Variant(FAST, ("--compile",)),
     "padded": Variant(FAST, ("--padded",)),
-    "one GPU, 16": Variant(FAST, ("gradient_accumulation_steps=2",)),
-    "two GPUs, 8": Variant(FAST, ("per_device_train_batch_size=4", *FSDP), gpus=2),
-    "two GPUs, 16": Variant(FAST, FSDP, gpus=2),
-    "two GPUs, 8, shard_grad_op": Variant(FAST, ("per_device_train_batch_size=4", *SHARD_GRAD_OP), gpus=2),
+    "one GPU, 16": Variant(FAST, (TWO_ROWS,)),
+    "one GPU, 16, compiled": Variant(FAST, (TWO_ROWS, "--compile")),
+    "two GPUs, 8": Variant(FAST, (HALF, *FSDP), gpus=2),
+    "two GPUs, 8, shard_grad_op": Variant(FAST, (HALF, *SHARD_GRAD_OP), gpus=2),
+    "two GPUs, 8, ZeRO-2": Variant(FAST, (HALF, *ZERO_2), gpus=2),
+    "two GPUs, 8, no shards": Variant(FAST, (HALF,), gpus=2),
+    "two GPUs, 16": Variant(FAST, tuple(FSDP), gpus=2),
+    "two GPUs, 16, compiled": Variant(FAST, (*FSDP, "--compile"), gpus=2),
     "two GPUs, 16, shard_grad_op": Variant(FAST, tuple(SHARD_GRAD_OP), gpus=2),
+    "two GPUs, 16, shard_grad_op, compiled": Variant(FAST, (*SHARD_GRAD_OP, "--compile"), gpus=2),
+    "two GPUs, 16, ZeRO-2": Variant(FAST, tuple(ZERO_2), gpus=2),
+    "two GPUs, 16, ZeRO-2, compiled": Variant(FAST, (*ZERO_2, "--compile"), gpus=2),
+    "two GPUs, 16, ZeRO-3": Variant(FAST, tuple(ZERO_3), gpus=2),
     "two GPUs, 16, no shards": Variant(FAST, gpus=2),
-    "two GPUs, 8, no shards": Variant(FAST, ("per_device_train_batch_size=4",), gpus=2),
+    "two GPUs, 16, no shards, compiled": Variant(FAST, ("--compile",), gpus=2),
 }
 
 
@@ -211,14 +222,16 @@ def main() -> None:
     parser.add_argument("--shape", choices=("qwen3-4b", "tiny"), default="qwen3-4b")
     parser.add_argument("--data", type=Path, help="prepared data set; by default the tiny one")
     parser.add_argument("--tokenizer", type=Path, help="folder of the tokenizer; by default the tiny one")
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, help="to measure; others in --out stay")
     parser.add_argument("--gpus", type=int, choices=(1, 2), default=1)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--work", type=Path, help="folder for models and runs, of 30 GB for Qwen3-4B")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--peak-flops", type=float, default=PEAK_FLOPS)
     settings = parser.parse_args()
-    alone, together = ["card", "fast"], ["fast", "one GPU, 16", "two GPUs, 8", "two GPUs, 16"]
+    alone = ["card", "fast", "fast, compiled"]
+    together = ["one GPU, 16", "two GPUs, 16", "two GPUs, 16, shard_grad_op"]
+    together += ["one GPU, 16, compiled", "two GPUs, 16, shard_grad_op, compiled"]
     names = settings.variants or (together if settings.gpus == 2 else alone)
     work = settings.work or Path(mkdtemp(prefix="qsql-training-"))
     work.mkdir(parents=True, exist_ok=True)
@@ -237,13 +250,17 @@ def main() -> None:
     places = [str(Path(__file__).parent), settings.shape, str(model), str(tokenizer)]
     subprocess.run([sys.executable, "-c", code, *places], check=True)
     print(f"model written in {time.perf_counter() - started:.0f} s", flush=True)
+    about = {"machine": machine(), "steps": settings.steps, "timed_from_step": WARM_UP}
     figures: dict[str, dict[str, Any]] = {}
+    if settings.out.exists():
+        earlier = json.loads(settings.out.read_text(encoding="utf-8"))
+        # Figures of another machine are nothing to compare with.
+        figures = earlier["variants"] if all(earlier.get(key) == value for key, value in about.items()) else {}
     for name in names:
         figures[name] = measure(name, settings, model, work)
         compare(figures)
         # After each variant, so that a run that is cut off leaves what it has.
-        document = {"machine": machine(), "steps": settings.steps, "timed_from_step": WARM_UP, "variants": figures}
-        settings.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        settings.out.write_text(json.dumps({**about, "variants": figures}, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: {figures[name].get('error') or figures[name]['plugin']}", flush=True)
         print(table(figures), flush=True)
     shutil.rmtree(work / "run", ignore_errors=True)

@@ -13,6 +13,7 @@ from qsql import QsqlError
 from qsql.machine import visible_gpus
 from qsql.train.arguments import known_arguments, known_templates
 from qsql.train.environment import require_packages, require_signals
+from qsql.train.launch import command
 from qsql.train.plan import Options, make_plan, record, write_plan
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "train"
@@ -281,8 +282,19 @@ def test_missing_and_refused_packages_have_the_line_to_type(monkeypatch):
         require_packages(versions | {"llamafactory": None})
     with pytest.raises(QsqlError, match=r"refuses transformers 5.17.0\nhint: pip install 'transformers"):
         require_packages(versions | {"transformers": "5.17.0"})
+    with pytest.raises(QsqlError, match=r"DeepSpeed, which is not installed\nhint: pip install deepspeed"):
+        require_packages(versions | {"deepspeed": None})
     monkeypatch.setenv("DISABLE_VERSION_CHECK", "1")
     require_packages(versions | {"transformers": "5.17.0"})
+
+
+def test_deepspeed_is_looked_for_and_started_by_torchrun_on_one_gpu_too(plan):
+    file = CONFIGS.parent / "deepspeed" / "zero2.json"
+    divided, alone = plan(f"deepspeed={file}"), plan()
+    assert "deepspeed" in divided.versions
+    assert "deepspeed" not in alone.versions
+    assert command(divided)[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1"]
+    assert command(alone)[1:3] == ["-m", "qsql.train.worker"]
 
 
 def test_training_asks_for_a_system_with_signals():

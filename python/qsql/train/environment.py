@@ -16,9 +16,13 @@ TRANSFORMERS_TESTED = ((4, 55, 0), (5, 6, 0))
 """The first and last version of transformers that LLaMA-Factory 0.9.5 allows."""
 
 
-def installed_versions() -> dict[str, str | None]:
-    """Versions of the packages that training needs; None for what is not installed."""
-    return {package: installed_version(package) for package in PACKAGES}
+def installed_versions(*, deepspeed: bool = False) -> dict[str, str | None]:
+    """Versions of the packages that training needs; None for what is not installed.
+
+    Args:
+        deepspeed: Whether the configuration divides the model by DeepSpeed, which then is needed too.
+    """
+    return {package: installed_version(package) for package in (*PACKAGES, *(["deepspeed"] if deepspeed else []))}
 
 
 def require_signals(system: str) -> None:
@@ -44,6 +48,11 @@ def require_packages(versions: dict[str, str | None]) -> None:
         QsqlError: If a package is missing, or transformers is a version that LLaMA-Factory refuses.
     """
     missing = [package for package, version in versions.items() if version is None]
+    if missing == ["deepspeed"]:
+        raise QsqlError(
+            "the configuration divides the model by DeepSpeed, which is not installed\n"
+            "hint: pip install deepspeed, or use configs/fsdp, which needs PyTorch alone"
+        )
     if missing:
         raise QsqlError(f"training needs packages that are not installed: {', '.join(missing)}\nhint: {INSTALL}")
     version = versions["transformers"] or ""

@@ -43,10 +43,11 @@ class Outcome:
 
 
 def command(plan: Plan) -> list[str]:
-    """The command of the worker: one process, or torchrun for several GPUs."""
+    """The command of the worker: one process, or torchrun for several GPUs and for DeepSpeed."""
     worker = ["-m", "qsql.train.worker", str(plan.run_directory), "--with-parent"]
-    if len(plan.gpus) > 1:
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={len(plan.gpus)}"]
+    # LLaMA-Factory refuses DeepSpeed outside of torchrun, on one GPU too.
+    if len(plan.gpus) > 1 or plan.config.values.get("deepspeed"):
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={len(plan.gpus) or 1}"]
         return [sys.executable, *torchrun, *worker]
     return [sys.executable, *worker]
 

@@ -154,7 +154,7 @@ def make_plan(path: Path, overrides: Sequence[str] = (), options: Options | None
         row_budget=_row_budget(shape, training) if shape else {},
         padding_free=padding_free,
         gpus=gpus,
-        versions=environment.installed_versions(),
+        versions=environment.installed_versions(deepspeed=bool(values.get("deepspeed"))),
         steps=steps,
         examples_per_step=per_step,
         checkpoint_size=size,

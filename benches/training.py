@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import itertools
 import json
 import os
 import shutil
@@ -155,6 +156,7 @@ def measure(name: str, settings: argparse.Namespace, model: Path, work: Path) ->
     figures |= {
         "examples_per_step": examples,
         "seconds_per_step": seconds / timed,
+        "seconds_of_steps": [round(b["seconds"] - a["seconds"], 4) for a, b in itertools.pairwise(entries)],
         "examples_per_second": examples * timed / seconds,
         "tokens_per_second": tokens / seconds,
         "model_flops_utilisation": 6 * shape.parameters * tokens / seconds / (settings.peak_flops * variant.gpus),

@@ -57,7 +57,8 @@ def test_a_row_keeps_positions_and_trains_the_same_tokens():
     assert row["logits_to_keep"].tolist() == [2, 3, 5, 6, 10]
     assert row["shift_labels"].tolist() == [[8, 9, 11, 12, 16]]
     assert row["cu_seq_lens_q"].tolist() == [0, 5, 8, 12]
-    assert row["max_length_q"] == 512
+    # Rows of other lengths have the same bound, so that compiled layers serve them all.
+    assert row["max_length_q"] == concatenate(EXAMPLES[:1])["max_length_q"] >= 5
     # The first token of the second example has nothing before it, so it is trained nowhere.
     assert int((row["labels"] != IGNORED).sum()) == 5
 

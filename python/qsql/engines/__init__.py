@@ -161,7 +161,7 @@ def make_engine(settings: EngineSettings) -> Engine:
         from qsql.engines.vllm import VllmEngine
 
         return VllmEngine(settings)
-    from qsql.engines.transformers import make_transformers_engine
+    from qsql.engines.devices import make_transformers_engine
 
     return make_transformers_engine(settings)
 

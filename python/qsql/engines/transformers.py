@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
-from qsql.engines import Completion, Engine, EngineSettings, need
+from qsql.engines import Completion, EngineSettings
 from qsql.engines.model import ChatTokenizer, unloadable
 
 if TYPE_CHECKING:
@@ -14,44 +14,12 @@ if TYPE_CHECKING:
 
     from qsql.engines import Batch, Decoding, Request
 
-DTYPES = ("auto", "bfloat16", "float16", "float32")
-BATCHINGS = ("sorted", "continuous")
 CPU_TOKENS = 16_384
 """Tokens of a batch where there is no GPU whose memory could be asked."""
 MEMORY_SHARE = 0.7
 """Share of the free memory of a GPU that keys and values may take."""
 CONTINUOUS_ROWS = 4096
 """Requests that go to `generate_batch` at a time."""
-
-
-def make_transformers_engine(settings: EngineSettings) -> Engine:
-    """Make the engine: one for one device, or one process for each of several.
-
-    Raises:
-        QsqlError: If a package, the model or its chat template is missing, or a setting makes no sense.
-    """
-    need("transformers", "torch", "transformers")
-    for name, value, values in (("dtype", settings.dtype, DTYPES), ("batching", settings.batching, BATCHINGS)):
-        if value not in values:
-            raise QsqlError(f"{name} is `{value}`\nhint: it is one of {', '.join(values)}")
-    for name, number in (("batch_tokens", settings.batch_tokens), ("batch_rows", settings.batch_rows)):
-        if number is not None and number < 1:
-            raise QsqlError(f"{name} is {number}\nhint: it must be at least 1")
-    devices = settings.devices or _devices()
-    tokenizer = ChatTokenizer.load(settings)
-    if len(devices) == 1:
-        return TransformersEngine.load(settings, devices[0], tokenizer)
-    from qsql.engines.parallel import ParallelEngine
-
-    return ParallelEngine(settings, devices)
-
-
-def _devices() -> tuple[str, ...]:
-    import torch
-
-    if torch.cuda.is_available():
-        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
-    return ("cpu",)
 
 
 class TransformersEngine:

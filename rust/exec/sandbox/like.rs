@@ -10,7 +10,7 @@ use std::ffi::{c_int, c_void};
 use memchr::memchr2;
 use rusqlite::ffi;
 
-use super::functions::text;
+use super::value::text;
 use super::watch::Watch;
 
 /// Characters that are compared between two looks at the limits, which count as so many steps as between others.

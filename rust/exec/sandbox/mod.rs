@@ -31,6 +31,7 @@ mod schema;
 mod scratch;
 mod stack;
 mod statement;
+mod value;
 mod watch;
 
 use self::image::Image;

@@ -7,6 +7,7 @@ use std::ptr;
 
 use rusqlite::{Connection, OpenFlags, ffi};
 
+use super::source::HEADER;
 use super::statement::Statement;
 use super::watch::Watch;
 use super::{Database, Failure, Limits, SQL_BYTES, authorizer, is_blank, memory, scratch};
@@ -35,13 +36,13 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags_and_vfs(":memory:", flags, scratch::NAME)
             .map_err(|error| Failure::Database(error.to_string()))?;
-        let database = Self::new(connection, None, length as u64);
+        let database = Self::new(connection, [0; HEADER], length as u64);
         // What is lost when it crashes has no journal.
         let journal = database.connection.pragma_update(None, "journal_mode", "OFF");
         journal.and_then(|()| database.configure()).map_err(|error| Failure::Database(error.to_string()))?;
         database.set_authorizer(authorizer::authorize_definitions);
         database.watch.start(&LIMITS);
-        memory::limited(LIMITS.memory, &database.watch, || database.run_definitions(script))?;
+        memory::limited(LIMITS.memory, 0, &database.watch, || database.run_definitions(script))?;
         database.set_authorizer(authorizer::authorize);
         Ok(database)
     }
@@ -50,7 +51,7 @@ impl Database {
     pub fn check(&mut self, text: &str) -> Result<(), Failure> {
         let prepare = |database: &Self| {
             database.watch.start(&LIMITS);
-            memory::limited(LIMITS.memory, &database.watch, || database.prepare(text).map(|found| found.is_some()))
+            memory::limited(LIMITS.memory, 0, &database.watch, || database.prepare(text).map(|found| found.is_some()))
         };
         let mut found = prepare(self);
         if self.watch.lacks_functions() {
@@ -101,8 +102,8 @@ impl Database {
             if handle.is_null() {
                 continue;
             }
-            // SAFETY: not null, hence a statement of this connection.
-            let statement = unsafe { Statement::new(handle, &self.connection) };
+            // SAFETY: not null, hence a statement of this connection, which is dropped here.
+            let statement = unsafe { Statement::new(handle) };
             while statement.step().map_err(|code| self.failure(code))? {}
         }
         Ok(())

@@ -97,8 +97,9 @@ pub(super) fn install() -> bool {
     })
 }
 
-/// Runs `query` with at most `bytes` of new memory for SQLite, and none once `watch` says that it must stop.
-pub(super) fn limited<T>(bytes: usize, watch: &Watch, query: impl FnOnce() -> T) -> T {
+/// Runs `query` with at most `bytes` of new memory for SQLite, and none once `watch` says that it must stop. It has `held` of
+/// them already, for its compiled form.
+pub(super) fn limited<T>(bytes: usize, held: u64, watch: &Watch, query: impl FnOnce() -> T) -> T {
     /// Lifts the limits also when the query panics.
     struct Lift;
     impl Drop for Lift {
@@ -110,7 +111,7 @@ pub(super) fn limited<T>(bytes: usize, watch: &Watch, query: impl FnOnce() -> T)
         }
     }
     ACCOUNT.with(|account| {
-        account.used.set(0);
+        account.used.set(i64::try_from(held).unwrap_or(i64::MAX));
         account.limit.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         account.watch.set(watch);
         account.stack_end.set(stack_pointer().saturating_sub(STACK_BYTES));

@@ -1,6 +1,6 @@
 //! A database that untrusted SQL can read, and do nothing else with. The only folder that names rusqlite.
 //!
-//! The file is opened read-only and immutable; an authorizer refuses everything but reading; a progress handler ends a
+//! The file is opened for reading only, as it is; an authorizer refuses everything but reading; a progress handler ends a
 //! query at its deadline, at its budget of steps, or when the caller cancels. Statements are prepared and stepped
 //! through SQLite's C interface itself, because two rules of the official tool (Python's `sqlite3`) hang on it: text
 //! behind the first statement is an error even if it is only a `;`, and so are parameters.
@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "statements are prepared and stepped through the C interface")]
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -24,21 +25,23 @@ mod authorizer;
 mod clock;
 mod definition;
 mod functions;
-mod image;
 mod like;
 mod memory;
 mod schema;
 mod scratch;
+mod source;
 mod stack;
 mod statement;
+mod turn;
 mod value;
 mod watch;
 
-use self::image::Image;
 pub use self::schema::{ColumnDescription, DatabaseSchema, ForeignKeyDescription, TableDescription};
+use self::source::{HEADER, Source};
 pub use self::stack::on_large_stack;
 use self::statement::Statement;
 pub use self::statement::{Reader, Row};
+use self::turn::Kept;
 use self::watch::{STEPS_PER_LOOK, Watch};
 use super::digest::{Digest, Digester};
 use crate::error::Error;
@@ -174,19 +177,30 @@ pub(crate) fn write_database(path: &Path, script: &str) {
 /// An open database.
 #[derive(Debug)]
 pub struct Database {
+    /// Compiled queries to be run again; declared before the connection, which must be closed after they are gone.
+    kept: HashMap<Box<str>, Kept>,
+    /// Memory of those, in bytes; `None` if there are to be none.
+    kept_bytes: Option<u64>,
     connection: Connection,
     /// Boxed, because SQLite holds its address; declared behind the connection, which is closed first.
     watch: Box<Watch>,
-    /// The file, if it is held in memory; declared behind the connection for the same reason.
-    image: Option<Image>,
+    /// How the file is to be read; see [`Source::layout`].
+    layout: [u8; HEADER],
     /// Of the file, in bytes.
     size: u64,
+    /// Hash of the file's content, if it is held in memory.
+    content: Option<u128>,
+    is_held: bool,
+    /// Memory for the next file to be held.
+    room: Vec<u8>,
     /// Largest value in bytes.
     value_bytes: c_int,
     /// Largest value of the query at hand, which may be smaller.
     value_limit: Cell<c_int>,
     /// See [`Database::definitions`].
     definitions: Option<Digest>,
+    /// See [`Database::places`].
+    places: Option<Digest>,
 }
 
 impl Database {
@@ -198,16 +212,13 @@ impl Database {
         if !memory::install() || !scratch::register() {
             return Err(Failure::Database(Error::SqliteInUse.to_string()));
         }
-        let size = std::fs::metadata(path).map_err(|error| Failure::Database(error.to_string()))?.len();
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut image = if held { Image::read(path, size)? } else { None };
-        let name = if image.is_some() { ":memory:".to_owned() } else { immutable_uri(path) };
-        let connection = Connection::open_with_flags_and_vfs(name, flags, scratch::NAME)
-            .map_err(|error| Failure::Database(error.to_string()))?;
-        if let Some(image) = &mut image {
-            image.attach(&connection)?;
-        }
-        let database = Self::new(connection, image, size);
+        let source = Source::open(path, held, Vec::new())?;
+        let (layout, size, content, is_held) = (source.layout(), source.size(), source.hash(), source.is_held());
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            source::handed(source, || Connection::open_with_flags_and_vfs(source::NAME, flags, scratch::NAME))
+                .map_err(|error| Failure::Database(error.to_string()))?;
+        let database = Self { content, is_held, ..Self::new(connection, layout, size) };
         database.configure().map_err(|error| Failure::Database(error.to_string()))?;
         database.watch.start(&UNLIMITED);
         match database.prepare("SELECT 1 FROM sqlite_master") {
@@ -221,10 +232,23 @@ impl Database {
         Ok(database)
     }
 
-    fn new(connection: Connection, image: Option<Image>, size: u64) -> Self {
+    fn new(connection: Connection, layout: [u8; HEADER], size: u64) -> Self {
         let (watch, value_bytes) = (Box::new(Watch::new()), value_bytes(size));
-        let value_limit = Cell::new(value_bytes);
-        Self { connection, watch, image, size, value_bytes, value_limit, definitions: None }
+        Self {
+            kept: HashMap::new(),
+            kept_bytes: None,
+            connection,
+            watch,
+            layout,
+            size,
+            content: None,
+            is_held: false,
+            room: Vec::new(),
+            value_bytes,
+            value_limit: Cell::new(value_bytes),
+            definitions: None,
+            places: None,
+        }
     }
 
     /// What tells one schema from another: the digest of all its definitions. Where it is the same, names mean the same.
@@ -232,27 +256,34 @@ impl Database {
         if let Some(known) = self.definitions {
             return Ok(known);
         }
+        let found = self.digest("SELECT type, name, tbl_name, sql FROM sqlite_master", &UNLIMITED)?;
+        Ok(*self.definitions.insert(found))
+    }
+
+    /// The digest of a result with its rows in order.
+    fn digest(&mut self, text: &str, limits: &Limits) -> Result<Digest, Failure> {
         let mut reader = DigestReader(Digester::new(0, true));
-        self.query("SELECT type, name, tbl_name, sql FROM sqlite_master", &UNLIMITED, &mut reader)?;
-        Ok(*self.definitions.insert(reader.0.finish()))
+        self.query(text, limits, &mut reader)?;
+        Ok(reader.0.finish())
     }
 
     /// The hash of the file's content, if it is held in memory.
     #[must_use]
     pub fn content(&self) -> Option<u128> {
-        self.image.as_ref().map(Image::hash)
+        self.content
     }
 
     /// About how many bytes of memory it takes while it is open.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        OPEN_BYTES + if self.image.is_some() { self.size } else { self.size.min(PAGES_BYTES) }
+        let pages = if self.is_held { self.size } else { self.size.min(PAGES_BYTES) };
+        OPEN_BYTES + pages + self.room.capacity() as u64 + self.kept_bytes.unwrap_or(0)
     }
 
     /// Whether it holds a file descriptor.
     #[must_use]
     pub fn holds_file(&self) -> bool {
-        self.image.is_none()
+        !self.is_held
     }
 
     /// Whether the latest query may have another result when it runs again: it calls for chance or for the time.
@@ -266,9 +297,9 @@ impl Database {
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, true)?;
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, true)?;
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-        if let Some(image) = &self.image {
+        if self.is_held {
             // Its pages are read where they are, not copied.
-            self.connection.pragma_update(None, "mmap_size", image.size())?;
+            self.connection.pragma_update(None, "mmap_size", i64::MAX)?;
         }
         for (limit, value) in [
             (Limit::SQLITE_LIMIT_LENGTH, self.value_bytes),
@@ -296,7 +327,9 @@ impl Database {
     }
 
     /// Replaces some of SQLite's functions by ours.
-    fn register_functions(&self) -> Result<(), Failure> {
+    fn register_functions(&mut self) -> Result<(), Failure> {
+        // What was compiled before, SQLite would compile again as it runs.
+        self.forget_kept();
         // SAFETY: the connection is open, and the watch is boxed and outlives it.
         match unsafe { functions::register(self.connection.handle(), &raw const *self.watch) } {
             ffi::SQLITE_OK => {
@@ -328,15 +361,19 @@ impl Database {
     ///
     /// Text without a statement, such as a comment, has no columns and no rows.
     pub fn query(&mut self, text: &str, limits: &Limits, reader: &mut impl Reader) -> Result<(), Failure> {
-        self.watch.start(limits);
-        let result = memory::limited(limits.memory, &self.watch, || self.run(text, reader));
-        if !self.watch.lacks_functions() {
+        if let Some(result) = self.execute_kept(text, limits, reader) {
             return result;
         }
-        // Most databases never see a query that needs them, and registering takes as long as a small query.
-        self.register_functions()?;
-        self.watch.start(limits);
-        memory::limited(limits.memory, &self.watch, || self.run(text, reader))
+        let mut result = self.compile_and_execute(text, limits, reader);
+        if self.watch.lacks_functions() {
+            // Most databases never see a query that needs them, and registering takes as long as a small query.
+            self.register_functions()?;
+            result = self.compile_and_execute(text, limits, reader);
+        }
+        if let Some(compiled) = result? {
+            self.keep(text, compiled);
+        }
+        Ok(())
     }
 
     /// How many steps the latest query took, which had these limits; 1 at least.
@@ -345,28 +382,41 @@ impl Database {
         1 + limits.steps.saturating_sub(self.watch.steps_left())
     }
 
-    fn run(&self, text: &str, reader: &mut impl Reader) -> Result<(), Failure> {
-        self.limit_values(self.value_bytes)?;
-        let statement = self.prepare(text)?;
-        if statement.is_some() {
+    fn compile_and_execute(
+        &self,
+        text: &str,
+        limits: &Limits,
+        reader: &mut impl Reader,
+    ) -> Result<Option<Kept>, Failure> {
+        self.watch.start(limits);
+        memory::limited(limits.memory, 0, &self.watch, || {
+            self.limit_values(self.value_bytes)?;
+            let Some(statement) = self.prepare(text)? else {
+                reader.names(std::iter::empty());
+                // Whether it breaks off or not, there are no rows.
+                let _ = reader.start(0);
+                return Ok(None);
+            };
             // What its compilation has left behind is the compiled query.
-            let bytes = memory::used();
-            let work = if self.watch.calls_json() { JSON_WORK } else { WORK };
-            let most = c_int::try_from(work / bytes).unwrap_or(c_int::MAX).min(self.value_bytes);
-            self.limit_values(most)?;
-            let scale = if self.watch.calls_json() { WORK / JSON_WORK } else { 1 };
-            self.watch.compiled(scale * bytes * u64::from(most.unsigned_abs()));
-        }
-        reader.names(
-            statement.iter().flat_map(|statement| (0..statement.columns()).map(|column| statement.name(column))),
-        );
-        if reader.start(statement.as_ref().map_or(0, Statement::columns)).is_break() {
+            let (bytes, compilation) = (memory::used(), self.watch.compilation());
+            self.execute(&statement, bytes, reader)?;
+            Ok(Some(Kept { statement, limits: *limits, compilation, bytes }))
+        })
+    }
+
+    /// Runs a compiled query of so many bytes.
+    fn execute(&self, statement: &Statement, bytes: u64, reader: &mut impl Reader) -> Result<(), Failure> {
+        let (most_work, scale) = if self.watch.calls_json() { (JSON_WORK, WORK / JSON_WORK) } else { (WORK, 1) };
+        let most = c_int::try_from(most_work / bytes).unwrap_or(c_int::MAX).min(self.value_bytes);
+        self.limit_values(most)?;
+        self.watch.compiled(scale * bytes * u64::from(most.unsigned_abs()));
+        let columns = statement.columns();
+        reader.names((0..columns).map(|column| statement.name(column)));
+        if reader.start(columns).is_break() {
             return Ok(());
         }
-        let Some(statement) = statement else { return Ok(()) };
-        let columns = statement.columns();
         while statement.step().map_err(|code| self.failure(code))? {
-            if reader.row(&Row::new(&statement, columns)).is_break() {
+            if reader.row(&Row::new(statement, columns)).is_break() {
                 break;
             }
         }
@@ -382,7 +432,7 @@ impl Database {
         set.map(drop).map_err(|error| Failure::Database(error.to_string()))
     }
 
-    fn prepare(&self, text: &str) -> Result<Option<Statement<'_>>, Failure> {
+    fn prepare(&self, text: &str) -> Result<Option<Statement>, Failure> {
         if text.contains('\0') {
             return Err(Failure::Sql("embedded null character".to_owned()));
         }
@@ -393,10 +443,11 @@ impl Database {
         // SAFETY: the connection is open, the text is alive for the call and its length is given; `handle` and `tail`
         // are written before they are read.
         let code = unsafe {
-            ffi::sqlite3_prepare_v2(
+            ffi::sqlite3_prepare_v3(
                 self.connection.handle(),
                 text.as_ptr().cast(),
                 length,
+                ffi::SQLITE_PREPARE_PERSISTENT,
                 &raw mut handle,
                 &raw mut tail,
             )
@@ -407,8 +458,8 @@ impl Database {
         // SAFETY: after success `tail` points into `text` or at its end.
         let behind = unsafe { tail.offset_from(text.as_ptr().cast::<c_char>()) };
         let behind = usize::try_from(behind).ok().and_then(|at| text.as_bytes().get(at..)).unwrap_or_default();
-        // SAFETY: not null, hence a statement of this connection.
-        let statement = (!handle.is_null()).then(|| unsafe { Statement::new(handle, &self.connection) });
+        // SAFETY: not null, hence a statement of this connection, which is closed behind it.
+        let statement = (!handle.is_null()).then(|| unsafe { Statement::new(handle) });
         if !is_blank(behind) {
             return Err(Failure::Sql("more than one statement".to_owned()));
         }
@@ -466,19 +517,6 @@ const TOO_LARGE: &[&str] = &[
     "parser stack overflow",
     "Recursion limit",
 ];
-
-/// `file:...?mode=ro&immutable=1`, with every byte of the path that is special in a URI escaped.
-fn immutable_uri(path: &Path) -> String {
-    let mut uri = String::from("file:");
-    for &byte in path.as_os_str().as_encoded_bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_') {
-            uri.push(char::from(byte));
-        } else {
-            uri.push_str(&format!("%{byte:02x}"));
-        }
-    }
-    uri + "?mode=ro&immutable=1"
-}
 
 /// Whether SQL text is only whitespace and comments to Python's `sqlite3`, for which a `;` is neither.
 fn is_blank(text: &[u8]) -> bool {

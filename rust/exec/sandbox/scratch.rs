@@ -2,35 +2,27 @@
 //!
 //! Kept in memory by SQLite itself (`temp_store`), a sort takes place within one instruction, for seconds in which nothing
 //! looks at the limits. With files it sorts small parts and merges them row by row. But nothing here may write a file, so
-//! the file system that connections are opened with keeps temporary files in memory. Of those on disk it opens databases,
-//! for reading, and it deletes none.
+//! the file system that connections are opened with keeps temporary files in memory. Of those on disk it opens none; a
+//! database is read through what [`source`] was handed.
 
 #![expect(unsafe_code, reason = "a file system of the C interface")]
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
 
 use rusqlite::ffi;
 
+use super::source;
+
 /// What the file system is called.
-pub(super) const NAME: &std::ffi::CStr = c"qsql";
+pub(super) const NAME: &CStr = c"qsql";
 
 /// Bytes of memory that a file takes at once.
 const CHUNK: usize = 64 << 10;
 
 /// How files with a name may be opened.
 const READ_DATABASE: c_int = ffi::SQLITE_OPEN_MAIN_DB | ffi::SQLITE_OPEN_READONLY;
-
-/// The system's own file system.
-struct System(NonNull<ffi::sqlite3_vfs>);
-
-// SAFETY: SQLite's registered file systems are static and may be used by all threads.
-unsafe impl Send for System {}
-// SAFETY: as above.
-unsafe impl Sync for System {}
-
-static SYSTEM: OnceLock<System> = OnceLock::new();
 
 /// Registers the file system, which needs SQLite to be configured; says whether that was possible.
 pub(super) fn register() -> bool {
@@ -41,13 +33,15 @@ pub(super) fn register() -> bool {
         unsafe {
             let Some(system) = NonNull::new(ffi::sqlite3_vfs_find(ptr::null())) else { return false };
             let ours = Box::leak(Box::new(*system.as_ptr()));
-            let needed = c_int::try_from(size_of::<Scratch>()).unwrap_or(c_int::MAX);
-            ours.szOsFile = ours.szOsFile.max(needed);
+            ours.szOsFile =
+                c_int::try_from(size_of::<Scratch>().max(size_of::<source::Reader>())).unwrap_or(c_int::MAX);
             ours.zName = NAME.as_ptr();
             ours.pNext = ptr::null_mut();
             ours.xOpen = Some(open);
             ours.xDelete = Some(delete);
-            SYSTEM.set(System(system)).is_ok() && ffi::sqlite3_vfs_register(ours, 0) == ffi::SQLITE_OK
+            ours.xAccess = Some(access);
+            ours.xFullPathname = Some(full_name);
+            ffi::sqlite3_vfs_register(ours, 0) == ffi::SQLITE_OK
         }
     })
 }
@@ -75,14 +69,40 @@ unsafe extern "C" fn open(
         if flags & READ_DATABASE != READ_DATABASE {
             return ffi::SQLITE_CANTOPEN;
         }
-        let Some(system) = SYSTEM.get() else { return ffi::SQLITE_CANTOPEN };
-        let Some(open) = system.0.as_ref().xOpen else { return ffi::SQLITE_CANTOPEN };
-        open(system.0.as_ptr(), name, file, flags, out_flags)
+        if !out_flags.is_null() {
+            *out_flags = ffi::SQLITE_OPEN_READONLY;
+        }
+        source::open(file)
     }
 }
 
 unsafe extern "C" fn delete(_ours: *mut ffi::sqlite3_vfs, _name: *const c_char, _sync: c_int) -> c_int {
     ffi::SQLITE_IOERR_DELETE
+}
+
+/// No other file is there, such as a journal.
+unsafe extern "C" fn access(_ours: *mut ffi::sqlite3_vfs, _name: *const c_char, _: c_int, found: *mut c_int) -> c_int {
+    // SAFETY: room for the answer.
+    unsafe { *found = 0 };
+    ffi::SQLITE_OK
+}
+
+/// Names mean nothing, and stay as they are.
+unsafe extern "C" fn full_name(
+    _ours: *mut ffi::sqlite3_vfs,
+    name: *const c_char,
+    length: c_int,
+    out: *mut c_char,
+) -> c_int {
+    // SAFETY: a C string, and room for `length` bytes.
+    unsafe {
+        let name = CStr::from_ptr(name).to_bytes_with_nul();
+        if usize::try_from(length).is_ok_and(|length| length < name.len()) {
+            return ffi::SQLITE_CANTOPEN;
+        }
+        ptr::copy_nonoverlapping(name.as_ptr(), out.cast(), name.len());
+    }
+    ffi::SQLITE_OK
 }
 
 /// A file of chunks; what is beyond them or was never written is zero.

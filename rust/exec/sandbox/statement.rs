@@ -3,25 +3,27 @@
 #![expect(unsafe_code, reason = "statements are stepped through the C interface")]
 
 use std::ffi::{CStr, c_int};
-use std::marker::PhantomData;
 use std::ops::ControlFlow;
 
-use rusqlite::{Connection, ffi};
+use rusqlite::ffi;
 
 use crate::exec::denotation::Value;
 
-/// A prepared statement; it cannot outlive its connection.
-pub(super) struct Statement<'a> {
+/// A prepared statement.
+#[derive(Debug)]
+pub(super) struct Statement {
     handle: *mut ffi::sqlite3_stmt,
-    connection: PhantomData<&'a Connection>,
 }
 
-impl<'a> Statement<'a> {
+// SAFETY: a statement is used by the thread that has its connection, and goes with it from one thread to another.
+unsafe impl Send for Statement {}
+
+impl Statement {
     /// # Safety
     ///
-    /// `handle` must be a statement of `_connection` that nothing else finalizes.
-    pub(super) unsafe fn new(handle: *mut ffi::sqlite3_stmt, _connection: &'a Connection) -> Self {
-        Self { handle, connection: PhantomData }
+    /// `handle` must be a live statement that nothing else finalizes. It must be dropped before its connection is closed.
+    pub(super) unsafe fn new(handle: *mut ffi::sqlite3_stmt) -> Self {
+        Self { handle }
     }
 
     pub(super) fn columns(&self) -> usize {
@@ -48,6 +50,16 @@ impl<'a> Statement<'a> {
         unsafe { ffi::sqlite3_stmt_readonly(self.handle) != 0 }
     }
 
+    /// Makes it ready to run again, as if for the first time: the progress handler is called after so many instructions of all
+    /// runs, unless they are counted anew.
+    pub(super) fn reset(&self) {
+        // SAFETY: as above. The code repeats the last step's and says nothing new.
+        unsafe {
+            ffi::sqlite3_reset(self.handle);
+            ffi::sqlite3_stmt_status(self.handle, ffi::SQLITE_STMTSTATUS_VM_STEP, 1);
+        }
+    }
+
     /// Goes to the next row, if there is one.
     pub(super) fn step(&self) -> Result<bool, c_int> {
         // SAFETY: as above.
@@ -59,7 +71,7 @@ impl<'a> Statement<'a> {
     }
 }
 
-impl Drop for Statement<'_> {
+impl Drop for Statement {
     fn drop(&mut self) {
         // SAFETY: the handle is live and not used again. The code repeats the last step's and says nothing new.
         unsafe { ffi::sqlite3_finalize(self.handle) };
@@ -78,12 +90,12 @@ pub trait Reader {
 
 /// The row that a statement stands on.
 pub struct Row<'a> {
-    statement: &'a Statement<'a>,
+    statement: &'a Statement,
     columns: usize,
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn new(statement: &'a Statement<'a>, columns: usize) -> Self {
+    pub(super) fn new(statement: &'a Statement, columns: usize) -> Self {
         Self { statement, columns }
     }
     /// The cells from left to right. They live until the next row.

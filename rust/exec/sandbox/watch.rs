@@ -46,6 +46,18 @@ pub(super) struct Watch {
     refused: Cell<Option<&'static str>>,
 }
 
+/// What the compilation of a query has used and found out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Compilation {
+    looks: u64,
+    questions: u16,
+    allocations: u16,
+    functions: u32,
+    json: bool,
+    volatile: bool,
+    pause: u32,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Stopped {
     Cancelled,
@@ -97,6 +109,31 @@ impl Watch {
         self.lacks_functions.set(false);
         self.stopped.set(None);
         self.refused.set(None);
+    }
+
+    /// What the compilation of the query has used and found out, to be told to [`resume`](Self::resume).
+    pub(super) fn compilation(&self) -> Compilation {
+        Compilation {
+            looks: self.looks.get(),
+            questions: self.questions.get(),
+            allocations: self.allocations.get(),
+            functions: self.functions.get(),
+            json: self.json.get(),
+            volatile: self.volatile.get(),
+            pause: self.pause.get(),
+        }
+    }
+
+    /// Begins a query that was compiled under the same limits before, as if it had been compiled now.
+    pub(super) fn resume(&self, limits: &Limits, compilation: &Compilation) {
+        self.start(limits);
+        self.looks.set(compilation.looks);
+        self.questions.set(compilation.questions);
+        self.allocations.set(compilation.allocations);
+        self.functions.set(compilation.functions);
+        self.json.set(compilation.json);
+        self.volatile.set(compilation.volatile);
+        self.pause.set(compilation.pause);
     }
 
     /// The query is compiled: from here on its instructions count as steps. `work` is the most that they may do from one

@@ -1,7 +1,7 @@
 //! A batch of jobs: sorted so that equal queries run once, cut into units, and put together as verdicts.
 //!
-//! A unit of execution is some golds on one variant of a database. Units are handed out in the order of the variants, and a
-//! prediction that one variant rejects is never run on a later one. Still every verdict names the *first* variant that
+//! A unit of execution is some golds on some variants of a database, in their order. A prediction that one variant rejects is
+//! never run on a later one of the unit or of those handed out behind it. Still every verdict names the *first* variant that
 //! rejects it: what is known of a later variant does not keep an earlier one from being tried.
 
 use std::collections::HashMap;
@@ -42,8 +42,8 @@ pub(super) enum Unit {
     Match(Range<usize>),
     /// A job whose prediction has no values, on all variants.
     Plug(usize),
-    /// Some golds and predictions on one variant of their database.
-    Execute { variant: usize, slices: Arc<[Slice]> },
+    /// Some golds and predictions on some variants of their database, one after the other.
+    Execute { variants: Range<usize>, slices: Arc<[Slice]> },
 }
 
 /// Some of the predictions for a gold.
@@ -54,6 +54,10 @@ pub(super) struct Slice {
 
 /// Jobs of a unit of exact match, each of some microseconds.
 const UNIT_JOBS: usize = 64;
+
+/// Into how many parts the variants that are left are cut, of which one is handed out next. The first are large, so that a
+/// thread has the same database for long, and the last small, so that all threads end at the same time.
+const PARTS: usize = 4;
 
 /// Predictions of a unit: enough to pay for getting at the database, few enough to leave work for other threads.
 const UNIT_PREDICTIONS: usize = 32;
@@ -107,8 +111,8 @@ impl<'a> Batch<'a> {
         (0..self.jobs.len()).filter(move |_| wanted)
     }
 
-    /// The work: exact match, then the first variants, then later ones.
-    pub(super) fn units(&self) -> Vec<Unit> {
+    /// The work: exact match, then the first variants of each database, then later ones.
+    pub(super) fn units(&self, threads: usize) -> Vec<Unit> {
         let starts = (0..self.jobs.len()).step_by(UNIT_JOBS);
         let matches = starts.map(|start| Unit::Match(start..(start + UNIT_JOBS).min(self.jobs.len())));
         let mut by_suite: HashMap<*const Suite, usize> = HashMap::new();
@@ -122,27 +126,36 @@ impl<'a> Batch<'a> {
         }
         let chunks: Vec<(&Suite, Arc<[Slice]>)> = suites
             .iter()
-            .flat_map(|(suite, golds)| self.slices(golds).into_iter().map(|chunk| (*suite, Arc::from(chunk))))
+            .flat_map(|(suite, golds)| {
+                self.slices(golds, suite.files().len()).into_iter().map(|chunk| (*suite, Arc::from(chunk)))
+            })
             .collect();
-        let most = chunks.iter().map(|(suite, _)| suite.files().len()).max().unwrap_or(0);
-        let executions = (0..most).flat_map(|variant| {
-            let on_it = chunks.iter().filter(move |(suite, _)| variant < suite.files().len());
-            on_it.map(move |(_, slices)| Unit::Execute { variant, slices: Arc::clone(slices) })
-        });
+        let parts = if threads == 1 { 1 } else { PARTS.max((PARTS * threads).div_ceil(chunks.len().max(1))) };
+        let mut executions = Vec::new();
+        let mut blocks: Vec<_> = chunks.iter().map(|(suite, slices)| (0..suite.files().len(), slices)).collect();
+        while !blocks.is_empty() {
+            for (variants, slices) in &mut blocks {
+                let end = variants.start + variants.len().div_ceil(parts);
+                executions.push(Unit::Execute { variants: variants.start..end, slices: Arc::clone(slices) });
+                variants.start = end;
+            }
+            blocks.retain(|(variants, _)| !variants.is_empty());
+        }
         matches.chain(self.plugs().map(Unit::Plug)).chain(executions).collect()
     }
 
-    /// The predictions of golds, in portions for a unit each.
-    fn slices(&self, golds: &[usize]) -> Vec<Vec<Slice>> {
+    /// The predictions of golds, in portions for a unit each; larger ones where there are variants to be cut into units too.
+    fn slices(&self, golds: &[usize], variants: usize) -> Vec<Vec<Slice>> {
+        let most = if variants > PARTS { UNIT_PREDICTIONS * PARTS } else { UNIT_PREDICTIONS };
         let mut units = vec![Vec::new()];
-        let mut room = UNIT_PREDICTIONS;
+        let mut room = most;
         for &gold in golds {
             let mut start = 0;
             let all = self.golds[gold].candidates.len();
             while start < all {
                 if room == 0 {
                     units.push(Vec::new());
-                    room = UNIT_PREDICTIONS;
+                    room = most;
                 }
                 let end = all.min(start + room);
                 room -= end - start;
@@ -157,7 +170,7 @@ impl<'a> Batch<'a> {
 
     /// Does a unit. What it finds is kept here.
     pub(super) fn work(&self, unit: &Unit, resources: &Resources<'_>) {
-        let Resources { databases, cancel, progress, .. } = resources;
+        let Resources { cancel, progress, .. } = resources;
         // The job that is being worked on, to be named should it panic.
         let current = AtomicUsize::new(match unit {
             Unit::Match(jobs) => jobs.start,
@@ -181,25 +194,12 @@ impl<'a> Batch<'a> {
                 }
                 progress.done.fetch_add(1, Ordering::Relaxed);
             }
-            Unit::Execute { variant, slices } => {
-                let file = &self.golds[slices[0].gold].suite.files()[*variant];
-                let mut found = Vec::new();
-                let opened = databases.with(file, cancel, |database, content| {
-                    for Slice { gold, candidates } in &**slices {
-                        if cancel.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        let place = Place { variant: *variant, database, content, found: &mut found };
-                        self.golds[*gold].compare(candidates.clone(), place, resources, &current);
+            Unit::Execute { variants, slices } => {
+                for variant in variants.clone() {
+                    if cancel.load(Ordering::Relaxed) {
+                        return;
                     }
-                });
-                match opened {
-                    Ok(()) => resources.golds.keep(&found),
-                    Err(failure) => {
-                        for Slice { gold, candidates } in &**slices {
-                            self.golds[*gold].fail(candidates.clone(), *variant, &failure);
-                        }
-                    }
+                    self.execute(variant, slices, resources, &current);
                 }
             }
         };
@@ -209,6 +209,30 @@ impl<'a> Batch<'a> {
                 *db_id = self.jobs[*index].suite.name(0);
             }
             lock(&self.defect).get_or_insert(defect);
+        }
+    }
+
+    /// Runs golds and predictions on a variant. `current` gets the job that is worked on.
+    fn execute(&self, variant: usize, slices: &[Slice], resources: &Resources<'_>, current: &AtomicUsize) {
+        let Resources { databases, cancel, .. } = resources;
+        let file = &self.golds[slices[0].gold].suite.files()[variant];
+        let mut found = Vec::new();
+        let opened = databases.with_variant(file, cancel, |database, content| {
+            for Slice { gold, candidates } in slices {
+                if cancel.load(Ordering::Relaxed) {
+                    return;
+                }
+                let place = Place { variant, database, content, found: &mut found };
+                self.golds[*gold].compare(candidates.clone(), place, resources, current);
+            }
+        });
+        match opened {
+            Ok(()) => resources.golds.keep(&found),
+            Err(failure) => {
+                for Slice { gold, candidates } in slices {
+                    self.golds[*gold].fail(candidates.clone(), variant, &failure);
+                }
+            }
         }
     }
 
@@ -285,6 +309,34 @@ mod tests {
     use crate::score::golds::Golds;
 
     #[test]
+    fn units_cover_all_variants_whatever_the_number_of_threads() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..61 {
+            std::fs::write(folder.path().join(format!("{number}.sqlite")), b"").unwrap();
+        }
+        let suite = Arc::new(Suite::at(folder.path()).unwrap());
+        let golds: Vec<String> = (0..300).map(|number| format!("SELECT {number}")).collect();
+        let job = |gold| Job { gold, prediction: Prediction::Sql("SELECT 1"), suite: &suite, schema: None };
+        let jobs: Vec<_> = golds.iter().map(|gold| job(gold)).collect();
+        let metrics = Metrics { execution: true, exact: false };
+        let batch = Batch::plan(&jobs, metrics, Protocol::default()).unwrap();
+        for threads in [1, 2, 16] {
+            let mut seen = vec![0; golds.len() * suite.files().len()];
+            let mut largest = 0;
+            for unit in batch.units(threads) {
+                let Unit::Execute { variants, slices } = unit else { continue };
+                largest = largest.max(variants.len() * slices.len());
+                for (variant, slice) in variants.flat_map(|variant| slices.iter().map(move |slice| (variant, slice))) {
+                    assert_eq!(slice.candidates, 0..1);
+                    seen[slice.gold * suite.files().len() + variant] += 1;
+                }
+            }
+            assert!(seen.iter().all(|&times| times == 1));
+            assert!(threads == 1 || largest * 2 * threads < seen.len(), "{threads} threads");
+        }
+    }
+
+    #[test]
     fn a_panic_becomes_an_error_that_names_the_item() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("shop.sqlite");
@@ -319,7 +371,7 @@ mod tests {
             progress: &progress,
         };
         let slices = Arc::from([Slice { gold: 0, candidates: 0..1 }]);
-        for (unit, index) in [(Unit::Match(0..3), 2), (Unit::Execute { variant: 9, slices }, 0)] {
+        for (unit, index) in [(Unit::Match(0..3), 2), (Unit::Execute { variants: 9..10, slices }, 0)] {
             let mut batch = Batch::plan(&jobs, metrics, Protocol::default()).unwrap();
             batch.exact.truncate(2);
             batch.work(&unit, &resources);

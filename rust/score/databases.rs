@@ -80,7 +80,7 @@ impl Stamp {
 
 impl Total {
     /// Most of fresh databases.
-    const FRESH: Self = Self { bytes: 4 << 20, files: 32 };
+    const FRESH: Self = Self { bytes: 24 << 20, files: 32 };
 
     /// Most of those that are kept: enough for Spider's dev set with all of its variants. A process may have about a
     /// thousand file descriptors.
@@ -118,7 +118,17 @@ impl Idle {
             self.kept.total.remove(&open.database);
             return Some(open);
         }
-        let place = self.fresh.databases.iter().rposition(|(other, _)| other.as_os_str() == path.as_os_str())?;
+        self.take_fresh(|other| other.as_os_str() == path.as_os_str())
+    }
+
+    /// The latest fresh database of another file in the same folder.
+    fn take_variant(&mut self, path: &Path) -> Option<Open> {
+        let folder = path.parent()?.as_os_str();
+        self.take_fresh(|other| other.parent().is_some_and(|other| other.as_os_str() == folder))
+    }
+
+    fn take_fresh(&mut self, is_it: impl Fn(&Path) -> bool) -> Option<Open> {
+        let place = self.fresh.databases.iter().rposition(|(path, _)| is_it(path))?;
         let (_, open) = self.fresh.databases.remove(place);
         self.fresh.total.remove(&open.database);
         Some(open)
@@ -180,17 +190,44 @@ impl Databases {
         cancel: &Arc<AtomicBool>,
         use_it: impl FnOnce(&mut Database, u128) -> T,
     ) -> Result<T, Failure> {
+        self.with_open(path, cancel, false, use_it)
+    }
+
+    /// The same for one of several variants on which the same queries run. Rather than to open it, a variant is turned to it
+    /// that is open already.
+    pub(super) fn with_variant<T>(
+        &self,
+        path: &Path,
+        cancel: &Arc<AtomicBool>,
+        use_it: impl FnOnce(&mut Database, u128) -> T,
+    ) -> Result<T, Failure> {
+        self.with_open(path, cancel, true, use_it)
+    }
+
+    fn with_open<T>(
+        &self,
+        path: &Path,
+        cancel: &Arc<AtomicBool>,
+        is_variant: bool,
+        use_it: impl FnOnce(&mut Database, u128) -> T,
+    ) -> Result<T, Failure> {
         let stamp = Stamp::of(path)?;
-        let (idle, returns) = {
-            let mut idle = lock(&self.idle);
-            let returns = idle.returns(path);
-            (idle.take(path), returns)
+        let (idle, other, returns) = {
+            let mut all = lock(&self.idle);
+            let (idle, returns) = (all.take(path), all.returns(path));
+            let turns = is_variant && !returns && idle.is_none();
+            (idle, if turns { all.take_variant(path) } else { None }, returns)
         };
+        // What is used once is not worth being read as a whole, unless that is needed anyway.
+        let held = returns || self.hashes_content;
         let mut open = match idle {
             Some(open) if open.stamp == stamp => open,
             _ => {
-                // What is used once is not worth being read as a whole, unless that is needed anyway.
-                let database = Database::open(path, returns || self.hashes_content)?;
+                let turned = other.and_then(|open| turned(open.database, path, held));
+                let mut database = turned.map_or_else(|| Database::open(path, held), Ok)?;
+                if is_variant && !returns {
+                    database.keep_queries();
+                }
                 let content = match database.content() {
                     Some(content) if self.hashes_content => content,
                     None if self.hashes_content => hash_of_file(path)?,
@@ -209,6 +246,11 @@ impl Databases {
         drop(gone);
         Ok(result)
     }
+}
+
+/// A database that was turned to the file at `path`. What goes wrong shows again when that is opened.
+fn turned(mut database: Database, path: &Path, held: bool) -> Option<Database> {
+    database.turn(path, held).is_ok_and(|is_turned| is_turned).then_some(database)
 }
 
 fn hash_of_file(path: &Path) -> Result<u128, Failure> {
@@ -248,7 +290,7 @@ mod tests {
 
     #[test]
     fn databases_that_come_back_in_another_batch_are_kept() {
-        let (_folder, paths) = folder(8);
+        let (_folder, paths) = folder(30);
         let (databases, cancel) = (Databases::default(), Arc::default());
         let run = |paths: &[PathBuf]| {
             databases.start_batch();
@@ -257,12 +299,39 @@ mod tests {
             }
             open(&databases)
         };
-        assert_eq!(run(&paths), (4, 0));
+        assert_eq!(run(&paths), (25, 0));
         assert_eq!(run(&paths[..5]), (0, 5));
-        assert_eq!(run(&paths), (0, 8));
-        assert_eq!(run(&paths), (0, 8));
+        assert_eq!(run(&paths), (0, 30));
+        assert_eq!(run(&paths), (0, 30));
         let idle = lock(&databases.idle);
         assert_eq!((idle.fresh.total, idle.kept.total.files), (Total::default(), 0));
+    }
+
+    #[test]
+    fn of_variants_one_is_turned_to_the_others_until_they_come_back() {
+        let (_folder, paths) = folder(3);
+        let (_other, others) = folder(1);
+        for hashes_content in [false, true] {
+            let (databases, cancel) = (Databases::new(hashes_content), Arc::default());
+            let run = |path: &Path| databases.with_variant(path, &cancel, |_, content| content).unwrap();
+            databases.start_batch();
+            let contents: Vec<u128> = paths.iter().map(|path| run(path)).collect();
+            assert_eq!(contents.windows(2).all(|pair| pair[0] == pair[1]), hashes_content);
+            assert_eq!(open(&databases), (1, 0));
+            assert_eq!(run(&paths[0]), contents[0]);
+            run(&others[0]);
+            assert_eq!(open(&databases), (2, 0));
+            // A file that cannot be turned to is opened.
+            write_database(&paths[1], "CREATE TABLE u (a)");
+            assert_ne!(run(&paths[1]), contents[1]);
+            assert_eq!(open(&databases), (2, 0));
+            databases.start_batch();
+            for path in &paths {
+                run(path);
+            }
+            assert_eq!(open(&databases), (0, 3));
+            std::fs::copy(&paths[0], &paths[1]).unwrap();
+        }
     }
 
     #[test]

@@ -246,7 +246,7 @@ impl Scorer {
         let batch = Batch::plan(jobs, metrics, self.protocol)?;
         progress.total.store(batch.pairs(), Ordering::Relaxed);
         workers.databases.start_batch();
-        let units = batch.units();
+        let units = batch.units(self.threads);
         // Handed out strictly in order, so that early variants are settled before later ones begin.
         let next = AtomicUsize::new(0);
         let Workers { databases, golds, .. } = workers;

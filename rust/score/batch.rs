@@ -72,13 +72,16 @@ impl<'a> Batch<'a> {
         let mut golds: Vec<Gold<'a>> = Vec::new();
         let mut gold_index: HashMap<(*const Suite, String), usize> = HashMap::new();
         let mut candidate_index: HashMap<(usize, String), usize> = HashMap::new();
+        // Golds come once for each sample of predictions, and samples are often the same.
+        let [mut gold_texts, mut prediction_texts]: [HashMap<&str, String>; 2] = Default::default();
         let mut place = |(index, job): (usize, &Job<'a>)| {
             let Prediction::Sql(prediction) = job.prediction else { return None };
             if !metrics.execution || protocol.plug_value || prediction.len() > SQL_BYTES {
                 return None;
             }
-            let prediction = executed_prediction(prediction, protocol);
-            let text = executed_text(job.gold, protocol);
+            let text = prediction_texts.entry(prediction).or_insert_with(|| executed_prediction(prediction, protocol));
+            let prediction = text.clone();
+            let text = gold_texts.entry(job.gold).or_insert_with(|| executed_text(job.gold, protocol)).clone();
             let gold = *gold_index.entry((Arc::as_ptr(job.suite), text)).or_insert_with_key(|(_, text)| {
                 golds.push(Gold::new(job, text.clone()));
                 golds.len() - 1

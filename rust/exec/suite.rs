@@ -1,6 +1,5 @@
 //! The test suite of a database: every `.sqlite` file in its folder.
 
-use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -18,7 +17,7 @@ impl Suite {
     pub fn find(database_dir: &Path, db_id: &str) -> Result<Self> {
         let main = Self::main(database_dir, db_id)?;
         let mut files = sqlite_files(&database_dir.join(db_id))?;
-        files.sort_by(|a, b| (b == &main).cmp(&(a == &main)).then_with(|| natural(a, b)));
+        files.sort_by_cached_key(|file| (file.file_name() != main.file_name(), natural(file)));
         Self::checked(files)
     }
 
@@ -44,7 +43,7 @@ impl Suite {
                 let path = path.join(format!("{name}.sqlite"));
                 return Err(Error::DatabaseMissing { db_id: name, path });
             }
-            files.sort_by(|a, b| natural(a, b));
+            files.sort_by_cached_key(|file| natural(file));
             return Self::checked(files);
         }
         match std::fs::metadata(path) {
@@ -90,21 +89,18 @@ fn sqlite_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Orders names with numbers in them by the numbers: `car_1v2` before `car_1v10`.
-fn natural(a: &Path, b: &Path) -> Ordering {
-    let key = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut parts: Vec<(String, u64)> = Vec::new();
-        let mut rest = name.as_str();
-        while !rest.is_empty() {
-            let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-            let digits = rest[text..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - text);
-            parts.push((rest[..text].to_owned(), rest[text..text + digits].parse().unwrap_or(u64::MAX)));
-            rest = &rest[text + digits..];
-        }
-        (parts, name)
-    };
-    key(a).cmp(&key(b))
+/// What names with numbers in them are sorted by, so that `car_1v2` comes before `car_1v10`.
+fn natural(path: &Path) -> (Vec<(String, u64)>, String) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut parts: Vec<(String, u64)> = Vec::new();
+    let mut rest = name.as_str();
+    while !rest.is_empty() {
+        let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest[text..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - text);
+        parts.push((rest[..text].to_owned(), rest[text..text + digits].parse().unwrap_or(u64::MAX)));
+        rest = &rest[text + digits..];
+    }
+    (parts, name)
 }
 
 #[cfg(test)]

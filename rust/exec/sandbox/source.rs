@@ -184,14 +184,16 @@ pub(super) fn exchange(connection: &Connection, source: Source) -> Result<Source
         ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), ffi::SQLITE_FCNTL_FILE_POINTER, place)
     };
     // SAFETY: null or an open file, whose methods tell whether it is one of ours.
-    let Some(file) = (unsafe { file.as_ref() }).filter(|file| code == ffi::SQLITE_OK && is_ours(file)) else {
+    let is_ours = !file.is_null() && unsafe { ptr::eq((*file).pMethods, &raw const METHODS) };
+    // SAFETY: the connection is open.
+    let is_idle = unsafe { ffi::sqlite3_txn_state(connection.handle(), c"main".as_ptr()) } == ffi::SQLITE_TXN_NONE;
+    if code != ffi::SQLITE_OK || !is_ours || !is_idle {
         return Err(Failure::Database("not a file that can be exchanged".to_owned()));
-    };
-    // SAFETY: made by `open`, and used by the thread alone that has the connection. Nothing of it is borrowed: SQLite copies
-    // what it reads. Pages of the old file are forgotten before the next one is looked at.
+    }
+    // SAFETY: made by `open`, and used by the thread alone that has the connection. Nothing of it is borrowed: pages that lie in
+    // the old file are given back when a query ends, and others are forgotten before the new file is looked at.
     unsafe {
-        let reader = ptr::from_ref(file).cast_mut().cast::<Reader>();
-        let old = std::mem::replace(&mut (*reader).source, source);
+        let old = std::mem::replace(&mut (*file.cast::<Reader>()).source, source);
         let code = ffi::sqlite3_file_control(
             connection.handle(),
             c"main".as_ptr(),
@@ -200,10 +202,6 @@ pub(super) fn exchange(connection: &Connection, source: Source) -> Result<Source
         );
         if code == ffi::SQLITE_OK { Ok(old) } else { Err(Failure::Database(ffi::code_to_str(code).to_owned())) }
     }
-}
-
-fn is_ours(file: &ffi::sqlite3_file) -> bool {
-    ptr::eq(file.pMethods, &raw const METHODS)
 }
 
 /// A file that is open.

@@ -114,9 +114,10 @@ def text(results: dict[str, Any], many: dict[str, Any]) -> str:
         [
             paragraph(
                 f"{data['name']}, {data['golds']:,} golds, {databases:,} databases; {about['cpu']}, {cores} cores, medians.",
-                "The floor is what SQLite takes on one thread to open the databases and to step each distinct query once, up",
-                "to the first variant that rejects it. Seconds on threads are those of the call in a new process, as the official",
-                "tool's are without its imports; `qsql eval --no-cache` is a whole process.",
+                "The floor is what SQLite takes on one thread to open the databases, and to compile and step each distinct query",
+                "once on each, up to the first variant that rejects it; qsql opens and compiles once for all variants of a database.",
+                "Seconds on threads are those of the call in a new process, as the official tool's are without its imports;",
+                "`qsql eval --no-cache` is a whole process.",
             ),
             "",
             *table(results),

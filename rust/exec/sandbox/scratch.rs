@@ -53,7 +53,7 @@ unsafe extern "C" fn open(
     flags: c_int,
     out_flags: *mut c_int,
 ) -> c_int {
-    // SAFETY: SQLite gives room for the larger of our file and the system's, and null or room for the flags.
+    // SAFETY: SQLite gives room for the larger of our two kinds of file, and null or room for the flags.
     unsafe {
         // What fails to open must not be closed.
         (*file).pMethods = ptr::null();

@@ -297,10 +297,8 @@ impl Database {
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, true)?;
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, true)?;
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-        if self.is_held {
-            // Its pages are read where they are, not copied.
-            self.connection.pragma_update(None, "mmap_size", i64::MAX)?;
-        }
+        // Pages of a file in memory are read where they are, not copied; it may be turned to such a file later.
+        self.connection.pragma_update(None, "mmap_size", i64::MAX)?;
         for (limit, value) in [
             (Limit::SQLITE_LIMIT_LENGTH, self.value_bytes),
             (Limit::SQLITE_LIMIT_SQL_LENGTH, c_int::try_from(SQL_BYTES).unwrap_or(c_int::MAX)),

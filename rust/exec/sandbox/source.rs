@@ -21,6 +21,9 @@ use super::Failure;
 /// Largest file that is held in memory. The largest of Spider's test suite has 700 kB.
 const HELD_BYTES: u64 = 4 << 20;
 
+/// Bytes that must follow a page that is read in place: of one that is damaged SQLite may read somewhat more.
+const BEHIND_PAGE: usize = 256;
+
 /// What the file is called in a connection: the same everywhere.
 pub(super) const NAME: &str = "database";
 
@@ -29,6 +32,9 @@ pub(super) const HEADER: usize = 100;
 
 /// Where a header says whether the file is written and read with a log beside it.
 const FORMATS: std::ops::Range<usize> = 18..20;
+
+/// Where a header says how text is encoded: 1 is UTF-8.
+pub(super) const ENCODING: std::ops::Range<usize> = 56..60;
 
 /// Where a header counts changes and pages and names the SQLite that wrote last: the part that does not say how to read the
 /// file.
@@ -60,7 +66,14 @@ impl Source {
         let mut header = [0; HEADER];
         let known = HEADER.min(usize::try_from(size).unwrap_or(HEADER));
         if held && size <= HELD_BYTES {
-            room.resize(usize::try_from(size).unwrap_or_default(), 0);
+            let needed = usize::try_from(size).unwrap_or_default();
+            // What a large file needed is not kept for small ones.
+            if room.capacity() > 2 * needed {
+                room = Vec::new();
+            }
+            room.clear();
+            room.reserve_exact(needed);
+            room.resize(needed, 0);
             file.read_exact(&mut room)?;
             without_log(&mut room);
             header[..known].copy_from_slice(&room[..known]);
@@ -315,7 +328,8 @@ unsafe extern "C" fn fetch(file: *mut ffi::sqlite3_file, at: i64, length: c_int,
 
 fn page(bytes: &[u8], at: i64, length: c_int) -> Option<&[u8]> {
     let (start, length) = (usize::try_from(at).ok()?, usize::try_from(length).ok()?);
-    bytes.get(start..start.checked_add(length)?)
+    let end = start.checked_add(length)?;
+    bytes.get(start..end.checked_add(BEHIND_PAGE)?).map(|bytes| &bytes[..length])
 }
 
 unsafe extern "C" fn unfetch(_: *mut ffi::sqlite3_file, _: i64, _: *mut c_void) -> c_int {
@@ -329,6 +343,15 @@ mod tests {
 
     fn digest(database: &mut Database, text: &str) -> crate::exec::digest::Digest {
         database.digest(text, &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn the_last_page_is_not_read_in_place() {
+        let bytes = [0; 8192];
+        assert_eq!(page(&bytes, 0, 4096).map(<[u8]>::len), Some(4096));
+        for (at, length) in [(4096, 4096), (8192, 4096), (-1, 10), (0, 8192), (i64::MAX, 4096)] {
+            assert_eq!(page(&bytes, at, length), None);
+        }
     }
 
     #[test]

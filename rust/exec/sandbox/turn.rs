@@ -11,7 +11,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::source::{self, Source};
+use super::source::{self, ENCODING, Source};
 use super::statement::Statement;
 use super::watch::Compilation;
 use super::{Database, Failure, Limits, Reader, Row, UNLIMITED, memory, value_bytes};
@@ -54,8 +54,12 @@ impl Database {
     }
 
     /// The digest of all definitions with the places of tables in the file, which compiled queries are made for. `None` where
-    /// they also depend on rows, those with statistics, or on what an extension keeps of a virtual table.
+    /// they also depend on rows, those with statistics, or on what an extension keeps of a virtual table, and where text is not
+    /// UTF-8: compiled queries then translate and measure their literals when they first reach them.
     fn places(&mut self) -> Result<Option<Digest>, Failure> {
+        if self.layout[ENCODING] != [0, 0, 0, 1] {
+            return Ok(None);
+        }
         if self.places.is_none() {
             let mut reader = PlacesReader { digester: Digester::new(0, true), depends_on_rows: false };
             self.query("SELECT rootpage, type, name, tbl_name, sql FROM sqlite_master", &UNLIMITED, &mut reader)?;
@@ -66,9 +70,12 @@ impl Database {
 
     /// Keeps a compiled query, if such are to be kept.
     pub(super) fn keep(&mut self, text: &str, compiled: Kept) {
-        if let Some(bytes) = &mut self.kept_bytes
-            && *bytes + compiled.bytes <= KEPT_BYTES
-        {
+        let Some(bytes) = &mut self.kept_bytes else { return };
+        // It may have been compiled under other limits before.
+        if let Some(other) = self.kept.remove(text) {
+            *bytes -= other.bytes;
+        }
+        if *bytes + compiled.bytes <= KEPT_BYTES {
             *bytes += compiled.bytes;
             compiled.statement.reset();
             self.kept.insert(text.into(), compiled);
@@ -238,6 +245,7 @@ mod tests {
         }
         assert_eq!(database.kept.len(), 1);
         let bytes = database.kept_bytes;
+        assert_eq!(bytes, database.kept.values().next().map(|kept| kept.bytes));
         assert!(database.memory() > Database::open(&files[0], false).unwrap().memory());
         // One that needs our functions makes SQLite compile all anew.
         database.digest("SELECT a FROM t WHERE b LIKE 'x'", &limits).unwrap();
@@ -274,7 +282,11 @@ mod tests {
         ] {
             assert_eq!(is_turned(&script), [false, false], "{script}");
         }
-        for script in [format!("{TABLES} ANALYZE"), "CREATE VIRTUAL TABLE t USING fts5(a)".to_owned()] {
+        for script in [
+            format!("{TABLES} ANALYZE"),
+            format!("PRAGMA encoding = 'UTF-16'; {TABLES}"),
+            "CREATE VIRTUAL TABLE t USING fts5(a)".to_owned(),
+        ] {
             let other = folder.path().join("statistics.sqlite");
             let _ = std::fs::remove_file(&other);
             write_database(&other, &script);

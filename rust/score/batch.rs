@@ -17,7 +17,7 @@ use super::{
     Job, Metrics, Prediction, Protocol, Resources, Stage, State, Verdict, executed_prediction, executed_text, lock,
 };
 use crate::error::{Error, Result, caught};
-use crate::exec::sandbox::{self, SQL_BYTES};
+use crate::exec::sandbox::{self, Database, SQL_BYTES};
 use crate::exec::suite::Suite;
 
 /// The jobs of a batch, and the distinct golds of those to be executed, with the distinct predictions for each.
@@ -220,7 +220,7 @@ impl<'a> Batch<'a> {
         let Resources { databases, cancel, .. } = resources;
         let file = &self.golds[slices[0].gold].suite.files()[variant];
         let mut found = Vec::new();
-        let opened = databases.with_variant(file, cancel, |database, content| {
+        let compare = |database: &mut Database, content: u128| {
             for Slice { gold, candidates } in slices {
                 if cancel.load(Ordering::Relaxed) {
                     return;
@@ -228,7 +228,12 @@ impl<'a> Batch<'a> {
                 let place = Place { variant, database, content, found: &mut found };
                 self.golds[*gold].compare(candidates.clone(), place, resources, current);
             }
-        });
+        };
+        let opened = if self.golds[slices[0].gold].suite.files().len() > 1 {
+            databases.with_variant(file, cancel, compare)
+        } else {
+            databases.with(file, cancel, compare)
+        };
         match opened {
             Ok(()) => resources.golds.keep(&found),
             Err(failure) => {

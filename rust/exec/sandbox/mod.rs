@@ -359,7 +359,9 @@ impl Database {
     ///
     /// Text without a statement, such as a comment, has no columns and no rows.
     pub fn query(&mut self, text: &str, limits: &Limits, reader: &mut impl Reader) -> Result<(), Failure> {
-        if let Some(result) = self.execute_kept(text, limits, reader) {
+        if let Some(result) = self.execute_kept(text, limits, reader)
+            && !self.watch.lacks_functions()
+        {
             return result;
         }
         let mut result = self.compile_and_execute(text, limits, reader);

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use rusqlite::ffi;
 
-use super::source;
+use super::source::{self, control, is_locked, nothing, zero};
 
 /// What the file system is called.
 pub(super) const NAME: &CStr = c"qsql";
@@ -249,24 +249,6 @@ unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, size: *mut i64) -> 
     // SAFETY: an open file, and room for its size.
     unsafe { *size = i64::try_from(scratch(file).size).unwrap_or(i64::MAX) };
     ffi::SQLITE_OK
-}
-
-unsafe extern "C" fn nothing(_file: *mut ffi::sqlite3_file, _: c_int) -> c_int {
-    ffi::SQLITE_OK
-}
-
-unsafe extern "C" fn is_locked(_file: *mut ffi::sqlite3_file, locked: *mut c_int) -> c_int {
-    // SAFETY: room for the answer.
-    unsafe { *locked = 0 };
-    ffi::SQLITE_OK
-}
-
-unsafe extern "C" fn control(_file: *mut ffi::sqlite3_file, _: c_int, _: *mut c_void) -> c_int {
-    ffi::SQLITE_NOTFOUND
-}
-
-unsafe extern "C" fn zero(_file: *mut ffi::sqlite3_file) -> c_int {
-    0
 }
 
 #[cfg(test)]

@@ -249,7 +249,7 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
     xUnlock: Some(nothing),
     xCheckReservedLock: Some(is_locked),
     xFileControl: Some(control),
-    xSectorSize: Some(sector_size),
+    xSectorSize: Some(zero),
     xDeviceCharacteristics: Some(characteristics),
     xShmMap: None,
     xShmLock: None,
@@ -288,21 +288,21 @@ unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, size: *mut i64) -> 
     ffi::SQLITE_OK
 }
 
-unsafe extern "C" fn nothing(_: *mut ffi::sqlite3_file, _: c_int) -> c_int {
+pub(super) unsafe extern "C" fn nothing(_: *mut ffi::sqlite3_file, _: c_int) -> c_int {
     ffi::SQLITE_OK
 }
 
-unsafe extern "C" fn is_locked(_: *mut ffi::sqlite3_file, locked: *mut c_int) -> c_int {
+pub(super) unsafe extern "C" fn is_locked(_: *mut ffi::sqlite3_file, locked: *mut c_int) -> c_int {
     // SAFETY: room for the answer.
     unsafe { *locked = 0 };
     ffi::SQLITE_OK
 }
 
-unsafe extern "C" fn control(_: *mut ffi::sqlite3_file, _: c_int, _: *mut c_void) -> c_int {
+pub(super) unsafe extern "C" fn control(_: *mut ffi::sqlite3_file, _: c_int, _: *mut c_void) -> c_int {
     ffi::SQLITE_NOTFOUND
 }
 
-unsafe extern "C" fn sector_size(_: *mut ffi::sqlite3_file) -> c_int {
+pub(super) unsafe extern "C" fn zero(_: *mut ffi::sqlite3_file) -> c_int {
     0
 }
 

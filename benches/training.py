@@ -53,6 +53,7 @@ FSDP, SHARD_GRAD_OP = fsdp("qwen3.json"), fsdp("qwen3_shard_grad_op.json")
 ZERO_2, ZERO_3 = ([f"deepspeed={ROOT / 'configs' / 'deepspeed' / f'zero{stage}.json'}"] for stage in (2, 3))
 HALF = "per_device_train_batch_size=4"
 TWO_ROWS = "gradient_accumulation_steps=2"
+ROW_OF_16 = "per_device_train_batch_size=16"
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ VARIANTS = {
     "fast, compiled": Variant(FAST, ("--compile",)),
     "padded": Variant(FAST, ("--padded",)),
     "one GPU, 16": Variant(FAST, (TWO_ROWS,)),
+    "one GPU, 16 in one row": Variant(FAST, (ROW_OF_16,)),
+    "one GPU, 32": Variant(FAST, (ROW_OF_16, TWO_ROWS)),
+    "two GPUs, 32, shard_grad_op": Variant(FAST, (ROW_OF_16, *SHARD_GRAD_OP), gpus=2),
+    "two GPUs, 16, shard_grad_op, single layers": Variant(FAST, (*SHARD_GRAD_OP, "--layers-together=1"), gpus=2),
     "one GPU, 16, compiled": Variant(FAST, (TWO_ROWS, "--compile")),
     "two GPUs, 8": Variant(FAST, (HALF, *FSDP), gpus=2),
     "two GPUs, 8, shard_grad_op": Variant(FAST, (HALF, *SHARD_GRAD_OP), gpus=2),
@@ -232,7 +237,8 @@ def main() -> None:
     parser.add_argument("--peak-flops", type=float, default=PEAK_FLOPS)
     settings = parser.parse_args()
     alone = ["card", "fast", "fast, compiled"]
-    together = ["one GPU, 16", "two GPUs, 16", "two GPUs, 16, shard_grad_op"]
+    together = ["one GPU, 16", "one GPU, 16 in one row", "two GPUs, 16", "two GPUs, 16, shard_grad_op"]
+    together += ["one GPU, 32", "two GPUs, 32, shard_grad_op"]
     together += ["one GPU, 16, compiled", "two GPUs, 16, shard_grad_op, compiled"]
     names = settings.variants or (together if settings.gpus == 2 else alone)
     work = settings.work or Path(mkdtemp(prefix="qsql-training-"))

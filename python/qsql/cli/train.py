@@ -75,6 +75,9 @@ def train_command(
             help="Recompute activations only in rows of more tokens; by default what the GPU's memory asks for.",
         ),
     ] = None,
+    layers_together: Annotated[
+        int, typer.Option(min=1, help="Layers that FSDP gathers at once; more take more memory and less time.")
+    ] = 4,
 ) -> None:
     """Fine-tune a model with LLaMA-Factory on a prepared data set."""
     from qsql.train.plan import Options, make_plan
@@ -88,6 +91,7 @@ def train_command(
         attention=attention.value,
         compile_layers=compile_layers,
         checkpoint_above=checkpoint_above,
+        layers_together=layers_together,
         resume=resume,
     )
     plan = make_plan(config, overrides or [], options)

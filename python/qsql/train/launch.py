@@ -16,7 +16,7 @@ from qsql._core import QsqlError
 from qsql.train import environment
 from qsql.train.curves import draw_curves
 from qsql.train.failures import explain
-from qsql.train.plan import LOG, Plan, write_plan
+from qsql.train.plan import LOG, Plan, fsdp_config, write_plan
 from qsql.train.progress import Progress
 from qsql.training_log import EXECUTION_LOG, TRAINER_LOG, LogReader
 
@@ -93,7 +93,6 @@ def _follow(plan: Plan, progress: Callable[[Progress], object] | None) -> int:
     for reader in readers:
         reader.skip()
     figures = Progress(steps=plan.steps)
-    variables = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", **os.environ, "PYTHONUNBUFFERED": "1"}
     with (directory / LOG).open("ab") as log:
         # A session of its own: the terminal sends Ctrl-C to us alone, and we pass it on once.
         child = subprocess.Popen(  # noqa: S603
@@ -101,7 +100,7 @@ def _follow(plan: Plan, progress: Callable[[Progress], object] | None) -> int:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=variables,
+            env=_variables(plan),
             start_new_session=True,
         )
         try:
@@ -123,6 +122,15 @@ def _follow(plan: Plan, progress: Callable[[Progress], object] | None) -> int:
         finally:
             if child.stdin is not None:
                 child.stdin.close()
+
+
+def _variables(plan: Plan) -> dict[str, str]:
+    """The environment of the worker; what the user has set stays, except for the buffering of the log."""
+    variables = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
+    if plan.config.values.get("fsdp"):
+        # transformers 5.6 does not hand it from the file to accelerate, whose default saves shards and no model.
+        variables["FSDP_STATE_DICT_TYPE"] = fsdp_config(plan.config.values).get("state_dict_type", "FULL_STATE_DICT")
+    return {**variables, **os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -162,4 +170,11 @@ def _finish(plan: Plan, seconds: float) -> Outcome:
         "seconds": round(seconds, 1),
     }
     results.write_record(directory, "training", run_record)
+    if not any(file.suffix in {".safetensors", ".bin"} for file in directory.iterdir()):
+        raise QsqlError(
+            f"training has ended, and there are no weights in `{directory}`\n"
+            "hint: checkpoints that are divided among GPUs are put together by `accelerate merge-weights`; for a whole "
+            "model at the end set state_dict_type to FULL_STATE_DICT (FSDP), or "
+            "stage3_gather_16bit_weights_on_model_save to true (DeepSpeed)"
+        )
     return outcome

@@ -102,6 +102,8 @@ class Training:
     gpus: int = 1
     shards: tuple[str, ...] = ()
     """Of `weights`, `gradients` and `optimizer`, what the GPUs divide among them."""
+    layers_gathered: int | None = 2
+    """Layers whose weights a GPU holds whole at once where weights are divided; None for all."""
 
 
 def estimate(shape: Shape, training: Training) -> dict[str, int]:
@@ -116,8 +118,8 @@ def estimate(shape: Shape, training: Training) -> dict[str, int]:
     weights = share("weights", parameters * training.weight_bytes + (trained * 4 if trained < parameters else 0))
     gradients = share("gradients", trained * gradient_bytes)
     copies = 2 * parameters if training.mixed and training.trained_weights is None else 0
-    if "weights" in training.shards:
-        copies = 2 * parameters // shape.layers * 2  # two layers are gathered at a time
+    if "weights" in training.shards and training.layers_gathered is not None:
+        copies = 2 * parameters * min(training.layers_gathered, shape.layers) // shape.layers
     activations = training.tokens * shape.activation_bytes(checkpointed=training.checkpointed)
     logits = training.trained_tokens * shape.vocabulary * LOGIT_BYTES
     if not training.accumulates:

@@ -13,12 +13,14 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.state import PartialState
 from transformers import AttentionInterface, AttentionMaskInterface, TrainerCallback
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from qsql._core import QsqlError
+from qsql.train.balance import balance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -173,7 +175,9 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
                     "hint: train with `--padded`"
                 )
             # accelerate wraps the loader that makes the batches; what is set on the wrapper, that one does not see.
-            getattr(train_dataloader, "base_dataloader", train_dataloader).collate_fn = concatenate
+            loader = getattr(train_dataloader, "base_dataloader", train_dataloader)
+            loader.collate_fn = concatenate
+            balanced = balance(loader, args.gradient_accumulation_steps)
             model.register_forward_pre_hook(refuse_padding, with_kwargs=True)
             attention = self._choose_attention(args)
             if attention == "varlen":
@@ -183,11 +187,12 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
             limit = self.row_limit(args)
             if limit is not None and any(layer.gradient_checkpointing for layer in layers):
                 checkpoint_long_rows(model, layers, limit)
-            print(f"qsql: batches without padding, {attention} attention, activations kept up to {limit} tokens")  # noqa: T201
+            rows = "batches without padding, as long on all GPUs" if balanced else "batches without padding"
+            PartialState().print(f"qsql: {rows}, {attention} attention, activations kept up to {limit} tokens")
         if self._compile:
             for layer in layers:
                 layer.compile(dynamic=True)
-            print(f"qsql: {len(layers)} layers are compiled")  # noqa: T201
+            PartialState().print(f"qsql: {len(layers)} layers are compiled")
 
     def _choose_attention(self, args: Any) -> str:
         usable = (

@@ -54,6 +54,8 @@ class Options:
     compile_layers: bool = False
     checkpoint_above: int | None = None
     """Tokens of a batch above which activations are recomputed; None: what the GPU's memory asks for."""
+    layers_together: int = 4
+    """Layers that FSDP 2 gathers at once."""
     resume: bool = False
 
 
@@ -134,7 +136,9 @@ def make_plan(path: Path, overrides: Sequence[str] = (), options: Options | None
     gpus = [] if values.get("use_cpu") else visible_gpus()
     run_directory = Path(str(values["output_dir"]))
     resume_from = _checkpoint(run_directory, values, resume=options.resume)
-    training = _training(values, train, shape, len(gpus) or 1, padding_free=padding_free)
+    training = _training(
+        values, train, shape, len(gpus) or 1, padding_free=padding_free, layers_together=options.layers_together
+    )
     examples = sum(len(part.examples) for part in train)
     if values.get("max_samples"):
         examples = min(examples, int(values["max_samples"]))
@@ -338,7 +342,13 @@ def _padding_free(values: dict[str, Any], options: Options) -> bool:
 
 
 def _training(
-    values: dict[str, Any], train: list[Part], shape: Shape | None, gpus: int, *, padding_free: bool
+    values: dict[str, Any],
+    train: list[Part],
+    shape: Shape | None,
+    gpus: int,
+    *,
+    padding_free: bool,
+    layers_together: int,
 ) -> Training:
     batch, cutoff = values["per_device_train_batch_size"], values["cutoff_len"]
     lengths = [length for part in train for length in part.lengths(cutoff)]
@@ -366,6 +376,7 @@ def _training(
         accumulates=values["gradient_accumulation_steps"] > 1,
         gpus=gpus,
         shards=_shards(values),
+        layers_gathered=_layers_gathered(values, layers_together),
     )
 
 
@@ -385,6 +396,27 @@ def _shards(values: dict[str, Any]) -> tuple[str, ...]:
     document = deepspeed if isinstance(deepspeed, dict) else results.read_json(Path(str(deepspeed)))
     stage = document.get("zero_optimization", {}).get("stage", 0)
     return ("optimizer", "gradients", "weights")[:stage]
+
+
+def fsdp_config(values: dict[str, Any]) -> dict[str, Any]:
+    """Read what a configuration says of FSDP; empty if it says nothing.
+
+    Raises:
+        QsqlError: If it names a file that cannot be read.
+    """
+    named = values.get("fsdp_config") or {}
+    document: dict[str, Any] = named if isinstance(named, dict) else results.read_json(Path(str(named)))
+    return document
+
+
+def _layers_gathered(values: dict[str, Any], layers_together: int) -> int | None:
+    """How many layers a GPU holds whole at once where weights are divided; None if it comes to hold all."""
+    if not values.get("fsdp"):
+        return 2
+    config = fsdp_config(values)
+    whole = "shard_grad_op" in str(values["fsdp"]) or config.get("reshard_after_forward", True) is False
+    # The next ones come while these are at work.
+    return None if whole else 2 * (layers_together if int(config.get("version", 1)) == 2 else 1)
 
 
 def _row_budget(shape: Shape, training: Training) -> dict[str, int]:

@@ -1,0 +1,84 @@
+"""Groups of layers that FSDP gathers at once, where accelerate has each layer gathered alone.
+
+A layer of a small batch is done in a millisecond or two, and what FSDP does around it in Python takes as long: the GPUs
+wait. For a group it is done once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.state import AcceleratorState, PartialState
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
+from transformers import TrainerCallback
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
+
+def group_layers(layers: Sequence[nn.Module], layers_together: int, *, upcast: bool, **options: Any) -> int:
+    """Divide the layers of a model with FSDP 2, several at a time; the rest of the model is left for later.
+
+    Args:
+        layers: The layers of a model, in order, not divided yet.
+        layers_together: How many consecutive layers are gathered and freed together.
+        upcast: Whether trained weights are to be float32, as mixed precision wants them.
+        options: Of `fully_shard`.
+
+    Returns:
+        How many groups there are.
+    """
+    starts = range(0, len(layers), layers_together)
+    for start in starts:
+        group = layers[start : start + layers_together]
+        for parameter in itertools.chain.from_iterable(layer.parameters() for layer in group):
+            if upcast and parameter.requires_grad:
+                parameter.data = parameter.data.to(torch.float32)
+        fully_shard(group, **options)
+    return len(starts)
+
+
+class LayerGroups(TrainerCallback):  # type: ignore[misc]
+    """Divides layers in groups as soon as there is a trainer, before accelerate divides them one by one."""
+
+    def __init__(self, layers_together: int) -> None:
+        """Take how many layers make a group."""
+        self._layers_together = layers_together
+
+    def on_init_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Divide the layers where accelerate would do it in no special way."""
+        del args, state, control
+        accelerator = AcceleratorState()
+        plugin = accelerator.fsdp_plugin
+        layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+        if (
+            plugin is None
+            or plugin.fsdp_version != 2
+            or plugin.auto_wrap_policy is not transformer_auto_wrap_policy
+            or {type(layer).__name__ for layer in layers} != set(plugin.transformer_cls_names_to_wrap or ())
+            # These have an order of their own, in which layers are wrapped, loaded or left out.
+            or plugin.activation_checkpointing
+            or plugin.cpu_ram_efficient_loading
+            or plugin.ignored_modules
+            or getattr(accelerator, "parallelism_config", None) is not None
+            # Frozen and trained weights differ in type.
+            or not all(parameter.requires_grad for parameter in model.parameters())
+        ):
+            return
+        groups = group_layers(
+            layers,
+            self._layers_together,
+            upcast=accelerator.mixed_precision != "no",
+            reshard_after_forward=plugin.reshard_after_forward,
+            offload_policy=plugin.cpu_offload,
+            mp_policy=plugin.mixed_precision_policy or MixedPrecisionPolicy(),
+        )
+        # accelerate would look for layers of a class that `fully_shard` has renamed; the rest it divides as one.
+        plugin.auto_wrap_policy = None
+        PartialState().print(f"qsql: FSDP gathers the layers in {groups} groups of up to {self._layers_together}")

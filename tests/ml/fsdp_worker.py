@@ -1,0 +1,112 @@
+"""A process of `test_several_processes.py`: trains a small model that FSDP divides, through accelerate, on the CPU.
+
+`torchrun --nproc-per-node=N tests/ml/fsdp_worker.py OUT.json` trains it in each of the ways of `WAYS`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, FullyShardedDataParallelPlugin
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DistributedType
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from qsql.train.layer_groups import LayerGroups
+from qsql.train.padding_free import concatenate
+
+WAYS = {
+    "one by one": {"together": 1},
+    "groups": {"together": 2},
+    "groups, kept": {"together": 2, "reshard": False},
+    "groups, recomputed": {"together": 2, "recomputed": True},
+    "all at once": {"together": 8},
+}
+"""How the layers are divided; one by one is what accelerate does by itself."""
+STEPS = 4
+
+
+def make_model() -> Qwen3ForCausalLM:
+    """Make a model of five layers, the same each time."""
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=5,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        tie_word_embeddings=True,
+    )
+    return Qwen3ForCausalLM(config).train()
+
+
+def make_steps() -> list[list[list[int]]]:
+    """Token ids of the examples of each step, the same ones."""
+    generator = torch.Generator().manual_seed(0)
+    return [[torch.randint(0, 64, (length,), generator=generator).tolist() for length in (9, 4, 7, 6)]] * STEPS
+
+
+def loss_of(model: torch.nn.Module, examples: list[list[int]], trained: int) -> torch.Tensor:
+    """The loss of examples in one row, over the tokens that all processes train."""
+    return model(
+        **concatenate([{"input_ids": ids, "labels": ids} for ids in examples]), num_items_in_batch=trained
+    ).loss
+
+
+def train(*, together: int, reshard: bool = True, recomputed: bool = False) -> dict[str, Any]:
+    """Train the model in one way."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(cpu=True)
+    # accelerate offers FSDP on accelerators only, though PyTorch has it on the CPU too.
+    PartialState._shared_state["distributed_type"] = accelerator.state.distributed_type = DistributedType.FSDP
+    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        reshard_after_forward=reshard,
+        auto_wrap_policy="transformer_based_wrap",
+        transformer_cls_names_to_wrap=["Qwen3DecoderLayer"],
+        state_dict_type="FULL_STATE_DICT",
+    )
+    model = make_model()
+    if recomputed:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if together > 1:
+        LayerGroups(together).on_init_end(None, None, None, model=model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    groups = {id(found) for module in model.modules() if (found := group_of(module)) is not None}
+    rank, ranks = accelerator.process_index, accelerator.num_processes
+    losses = []
+    for examples in make_steps():
+        loss = loss_of(model, examples[rank::ranks], sum(len(ids) - 1 for ids in examples)) * ranks
+        accelerator.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(accelerator.reduce(loss.detach(), "mean").item())
+    weights = accelerator.get_state_dict(model)
+    sums = {name: values.double().abs().sum().item() for name, values in weights.items()}
+    return {"losses": losses, "sums": sums, "groups": len(groups)}
+
+
+def main() -> None:
+    torch.distributed.init_process_group("gloo")
+    trained = {name: train(**way) for name, way in WAYS.items()}
+    if torch.distributed.get_rank() == 0:
+        Path(sys.argv[1]).write_text(json.dumps(trained))
+    torch.distributed.destroy_process_group()
+
+
+def group_of(module: torch.nn.Module) -> object | None:
+    """What FSDP gathers together with the module's own weights, if it divides it."""
+    from torch.distributed.fsdp import FSDPModule  # noqa: PLC0415
+
+    return module._get_fsdp_state()._fsdp_param_group if isinstance(module, FSDPModule) else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Training in several processes: rows of equal length, groups of layers, and the losses of one process."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import subprocess
+import sys
+
+import accelerate.data_loader
+import fsdp_worker
+import pytest
+import torch
+from conftest import ENVIRONMENT, TINY, read_lines
+from datasets import Dataset
+
+from qsql import QsqlError
+from qsql.machine import Gpu
+from qsql.train import launch
+from qsql.train.balance import BalancedBatches, balance, deal
+from qsql.train.plan import make_plan
+
+LENGTHS = [100, 20, 30, 90, 10, 80, 50, 40, 60, 70, 15]
+
+
+@pytest.fixture
+def in_two_processes(tiny, tmp_path, monkeypatch):
+    """Train the tiny model in two processes on the CPU, as on two GPUs; returns the run directory."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+    def train(name, *arguments):
+        places = [f"model_name_or_path={tiny / 'model'}", f"dataset_dir={tiny / 'data'}"]
+        whole = ["eval_strategy=no", "load_best_model_at_end=false", "metric_for_best_model=loss"]
+        plan = make_plan(TINY, [*places, f"output_dir={tmp_path / name}", *whole, *arguments])
+        gpus = [Gpu(index, "a stand-in", 2**40, 0) for index in range(2)]
+        launch.run(dataclasses.replace(plan, gpus=gpus), ["test"])
+        return tmp_path / name
+
+    return train
+
+
+def loaders(processes=2):
+    """The loaders of the processes, as accelerate makes them, without shuffling."""
+    dataset = Dataset.from_dict({"input_ids": [[0] * length for length in LENGTHS]})
+    plain = torch.utils.data.DataLoader(dataset, batch_size=2)
+    prepare = accelerate.data_loader.prepare_data_loader
+    return [prepare(plain, num_processes=processes, process_index=index) for index in range(processes)]
+
+
+def test_examples_are_dealt_out_by_length():
+    rows = deal([5, 9, 1, 7, 6, 4], 2)
+    assert rows == [[0, 1, 2], [3, 4, 5]]
+    assert deal([3, 3, 3, 3], 2) == [[0, 2], [1, 3]]
+    # Each row has as many examples, however long they are.
+    assert [len(row) for row in deal([100, 1, 1, 1], 2)] == [2, 2]
+    assert deal([2, 1], 1) == [[0, 1]]
+
+
+def test_the_examples_of_a_step_stay_the_same():
+    plain = list(loaders()[0].batch_sampler.batch_sampler)
+    assert plain == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], [10]]
+    balanced = BalancedBatches(loaders()[0].batch_sampler.batch_sampler, LENGTHS, 4)
+    batches = list(balanced)
+    assert len(balanced) == len(batches) == 6
+    assert sorted(itertools.chain(*batches[:4])) == list(range(8))
+    totals = [sum(LENGTHS[index] for index in batch) for batch in batches[:4]]
+    assert max(totals) == 110 < max(sum(LENGTHS[index] for index in batch) for batch in plain[:4])
+    # A step that the epoch's end cuts off has nothing to exchange.
+    assert batches[4:] == [[8, 9], [10]]
+
+
+def test_each_process_gets_its_part_of_the_same_steps():
+    processes = loaders()
+    assert all(balance(process, 1) for process in processes)
+    first, second = ([list(batch) for batch in process.batch_sampler] for process in processes)
+    assert len(first) == len(second) == 3
+    for step in range(2):
+        assert sorted(first[step] + second[step]) == list(range(4 * step, 4 * step + 4))
+        totals = [sum(LENGTHS[index] for index in batch) for batch in (first[step], second[step])]
+        assert abs(totals[0] - totals[1]) <= 40
+    # The last one is filled up from the first, by accelerate.
+    assert sorted(first[2] + second[2])[-3:] == [8, 9, 10]
+
+
+def test_one_process_has_nothing_to_balance():
+    (alone,) = loaders(processes=1)
+    before = list(alone.batch_sampler)
+    assert not balance(alone, 1)
+    assert list(alone.batch_sampler) == before
+
+
+def test_two_processes_train_as_one(in_two_processes, train, tmp_path):
+    arguments = ["save_strategy=steps", "save_steps=10", "num_train_epochs=4"]
+    alone = tmp_path / "alone"
+    whole = ["eval_strategy=no", "load_best_model_at_end=false", "metric_for_best_model=loss"]
+    done = train(alone, *whole, *arguments)
+    assert done.returncode == 0, done.stderr
+    expected = read_lines(alone / "steps.jsonl")
+    together = in_two_processes(
+        "together", *arguments, "per_device_train_batch_size=4", "gradient_accumulation_steps=1"
+    )
+    log = (together / "train.log").read_text(encoding="utf-8")
+    assert log.count("qsql: batches without padding, as long on all GPUs") == 1
+    entries = read_lines(together / "steps.jsonl")
+    assert [entry["step"] for entry in entries] == [entry["step"] for entry in expected]
+    for key in ("loss", "gradient_norm"):
+        assert [entry[key] for entry in entries] == pytest.approx([entry[key] for entry in expected], rel=1e-4), key
+    assert [entry["tokens"] for entry in entries] == [entry["tokens"] for entry in expected]
+
+
+def test_groups_of_layers_train_as_the_whole_model(tmp_path):
+    model = fsdp_worker.make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    losses = []
+    for examples in fsdp_worker.make_steps():
+        loss = fsdp_worker.loss_of(model, examples, sum(len(ids) - 1 for ids in examples))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    sums = {name: values.double().abs().sum().item() for name, values in model.state_dict().items()}
+    out = tmp_path / "trained.json"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [fsdp_worker.__file__, str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=110)
+    assert done.returncode == 0, done.stderr
+    trained = json.loads(out.read_text())
+    # One group more holds what is no layer.
+    assert {name: way["groups"] for name, way in trained.items()} == {
+        "one by one": 6,
+        "groups": 4,
+        "groups, kept": 4,
+        "groups, recomputed": 4,
+        "all at once": 2,
+    }
+    for name, way in trained.items():
+        assert way["losses"] == pytest.approx(losses, rel=1e-4), name
+        assert way["sums"] == pytest.approx(sums, rel=1e-5), name
+
+
+def test_a_run_that_leaves_no_model_says_so(tiny, tmp_path, monkeypatch):
+    state = {"global_step": 20, "best_model_checkpoint": None, "log_history": []}
+    write = f"import pathlib; pathlib.Path('trainer_state.json').write_text({json.dumps(state)!r})"
+    out = tmp_path / "run"
+    monkeypatch.setattr(
+        launch, "command", lambda _: [sys.executable, "-c", f"import os; os.chdir({str(out)!r}); {write}"]
+    )
+    places = [f"model_name_or_path={tiny / 'model'}", f"dataset_dir={tiny / 'data'}", f"output_dir={out}"]
+    with pytest.raises(QsqlError, match=r"there are no weights in .*\nhint: .*FULL_STATE_DICT"):
+        launch.run(make_plan(TINY, places), ["test"])
+    assert json.loads((out / "run.json").read_text())["training"]["outcome"]["steps"] == 20

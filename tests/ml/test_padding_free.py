@@ -146,7 +146,7 @@ def test_a_trainer_that_pads_its_batches_is_stopped(model):
     plugin = PaddingFree(
         concatenate=True, attention="masked", compile_layers=False, checkpoint_above=None, row_budget={}
     )
-    arguments = type("Arguments", (), {"use_cpu": True, "bf16": False, "fp16": False})
+    arguments = type("Arguments", (), {"use_cpu": True, "bf16": False, "fp16": False, "gradient_accumulation_steps": 1})
     plugin.on_train_begin(arguments, None, None, model=model, train_dataloader=loader)
     (first, second) = list(loader)
     assert first["input_ids"].tolist() == second["input_ids"].tolist() == [[1, 2, 1, 2]]

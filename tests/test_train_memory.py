@@ -37,6 +37,16 @@ def test_shards_divide_what_they_say():
     assert estimate(QWEN3_4B, Training(2048, 2048, gpus=2))["communication"] == 4 * QWEN3_4B.parameters
 
 
+def test_gathered_layers_are_whole_on_each_gpu():
+    def copies(layers):
+        training = Training(2048, 2048, gpus=2, shards=("weights", "gradients", "optimizer"), layers_gathered=layers)
+        return estimate(QWEN3_4B, training)["bf16 copies of weights"]
+
+    assert copies(None) == 2 * QWEN3_4B.parameters
+    assert copies(8) == pytest.approx(4 * copies(2), rel=1e-6)
+    assert copies(100) == copies(36) == copies(None)
+
+
 def test_an_adapter_takes_little_beside_the_model():
     parts = estimate(QWEN3_4B, Training(2048, 2048, weight_bytes=2, trained_weights=33_000_000))
     assert parts["optimizer"] + parts["gradients"] < GIB / 2

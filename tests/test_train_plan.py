@@ -13,7 +13,8 @@ from qsql import QsqlError
 from qsql.machine import visible_gpus
 from qsql.train.arguments import known_arguments, known_templates
 from qsql.train.environment import require_packages, require_signals
-from qsql.train.launch import command
+from qsql.train.launch import command, variables
+from qsql.train.memory import QWEN3_4B
 from qsql.train.plan import Options, make_plan, record, write_plan
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "train"
@@ -203,6 +204,35 @@ def test_selection_by_execution_needs_databases_and_goes_into_the_configuration(
     assert (values["metric_for_best_model"], values["greater_is_better"]) == ("eval_execution", True)
     with pytest.raises(QsqlError, match="divided over several"):
         plan("fsdp=full_shard auto_wrap", options=options)
+
+
+def test_what_fsdp_gathers_is_in_the_estimate(plan):
+    fsdp = ["fsdp=full_shard auto_wrap", "bf16=true", "model_name_or_path=Qwen/Qwen3-4B-Base"]
+    copies = [
+        plan(*fsdp, f"fsdp_config={CONFIGS.parent / 'fsdp' / file}", options=Options(layers_together=together)).memory[
+            "bf16 copies of weights"
+        ]
+        for file, together in [("qwen3.json", 1), ("qwen3.json", 4), ("qwen3_shard_grad_op.json", 1)]
+    ]
+    weights = 2 * QWEN3_4B.parameters
+    # One at work and one on its way.
+    assert copies == [2 * weights // 36, 8 * weights // 36, weights]
+    with pytest.raises(QsqlError, match="cannot read"):
+        plan(*fsdp, "fsdp_config=nowhere.json")
+
+
+def test_fsdp_leaves_a_whole_model_unless_told_otherwise(plan, tmp_path, monkeypatch):
+    monkeypatch.delenv("FSDP_STATE_DICT_TYPE", raising=False)
+    config = tmp_path / "fsdp.json"
+    fsdp = ["fsdp=full_shard auto_wrap", f"fsdp_config={config}"]
+    config.write_text('{"version": 2}')
+    assert variables(plan(*fsdp))["FSDP_STATE_DICT_TYPE"] == "FULL_STATE_DICT"
+    config.write_text('{"version": 2, "state_dict_type": "SHARDED_STATE_DICT"}')
+    assert variables(plan(*fsdp))["FSDP_STATE_DICT_TYPE"] == "SHARDED_STATE_DICT"
+    monkeypatch.setenv("FSDP_STATE_DICT_TYPE", "FULL_STATE_DICT")
+    assert variables(plan(*fsdp))["FSDP_STATE_DICT_TYPE"] == "FULL_STATE_DICT"
+    monkeypatch.delenv("FSDP_STATE_DICT_TYPE")
+    assert "FSDP_STATE_DICT_TYPE" not in variables(plan())
 
 
 def test_padding_free_batches_are_chosen_where_they_gain(plan):

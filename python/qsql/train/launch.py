@@ -100,7 +100,7 @@ def _follow(plan: Plan, progress: Callable[[Progress], object] | None) -> int:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_variables(plan),
+            env=variables(plan),
             start_new_session=True,
         )
         try:
@@ -124,13 +124,13 @@ def _follow(plan: Plan, progress: Callable[[Progress], object] | None) -> int:
                 child.stdin.close()
 
 
-def _variables(plan: Plan) -> dict[str, str]:
+def variables(plan: Plan) -> dict[str, str]:
     """The environment of the worker; what the user has set stays, except for the buffering of the log."""
-    variables = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
+    ours = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
     if plan.config.values.get("fsdp"):
         # transformers 5.6 does not hand it from the file to accelerate, whose default saves shards and no model.
-        variables["FSDP_STATE_DICT_TYPE"] = fsdp_config(plan.config.values).get("state_dict_type", "FULL_STATE_DICT")
-    return {**variables, **os.environ, "PYTHONUNBUFFERED": "1"}
+        ours["FSDP_STATE_DICT_TYPE"] = fsdp_config(plan.config.values).get("state_dict_type", "FULL_STATE_DICT")
+    return {**ours, **os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -237,6 +237,7 @@ fn signature(classes: &[u32], column: &[u32]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::sandbox::on_large_stack;
 
     fn bag(gold: &[&[u32]], prediction: &[&[u32]]) -> Result<bool, Exhausted> {
         columns_match(&gold.concat(), &prediction.concat(), gold[0].len(), false)
@@ -266,8 +267,9 @@ mod tests {
         let mut other = row.clone();
         other[3] = 8;
         let rows: Vec<&[u32]> = std::iter::repeat_n(row.as_slice(), 3).collect();
-        assert_eq!(bag(&rows, &rows), Ok(true));
-        assert_eq!(bag(&[&row, &other], &[&other, &row]), Ok(true));
+        // The search is as deep as the table is wide.
+        let found = on_large_stack(|| (bag(&rows, &rows), bag(&[&row, &other], &[&other, &row])));
+        assert_eq!(found.unwrap(), Ok((Ok(true), Ok(true))));
     }
 
     /// A permutation matrix and its shift have the same bags in all rows and columns; only a search sees that they match.

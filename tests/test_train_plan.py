@@ -202,8 +202,17 @@ def test_selection_by_execution_needs_databases_and_goes_into_the_configuration(
     (tmp_path / "d" / "d.sqlite").touch()
     values = plan(options=options).config.values
     assert (values["metric_for_best_model"], values["greater_is_better"]) == ("eval_execution", True)
-    with pytest.raises(QsqlError, match="divided over several"):
-        plan("fsdp=full_shard auto_wrap", options=options)
+    fsdp2 = f"fsdp_config={CONFIGS.parent / 'fsdp' / 'qwen3.json'}"
+    assert plan("fsdp=full_shard auto_wrap", fsdp2, options=options).options.select == "execution"
+    assert plan(f"deepspeed={CONFIGS.parent / 'deepspeed' / 'zero2.json'}", options=options)
+    for divided, reason in [
+        (["fsdp=full_shard auto_wrap"], "only FSDP 2"),
+        (["fsdp=full_shard auto_wrap offload", fsdp2], "not on the GPUs"),
+        (["fsdp=full_shard auto_wrap", fsdp2, "finetuning_type=lora"], "an adapter"),
+        ([f"deepspeed={CONFIGS.parent / 'deepspeed' / 'zero3.json'}"], "DeepSpeed divides its weights"),
+    ]:
+        with pytest.raises(QsqlError, match=rf"{reason}.*\nhint: use `--select loss`"):
+            plan(*divided, options=options)
 
 
 def test_what_fsdp_gathers_is_in_the_estimate(plan):

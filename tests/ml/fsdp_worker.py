@@ -16,6 +16,7 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from qsql.train.inference_copy import ready_to_generate
 from qsql.train.layer_groups import LayerGroups
 from qsql.train.padding_free import concatenate
 
@@ -59,6 +60,11 @@ def loss_of(model: torch.nn.Module, examples: list[list[int]], trained: int) -> 
     ).loss
 
 
+def sums_of(weights: dict[str, torch.Tensor]) -> dict[str, float]:
+    """A number for each tensor that tells whether it is as it should be."""
+    return {name: values.double().abs().sum().item() for name, values in weights.items()}
+
+
 def train(*, together: int, reshard: bool = True, recomputed: bool = False) -> dict[str, Any]:
     """Train the model in one way."""
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -81,16 +87,21 @@ def train(*, together: int, reshard: bool = True, recomputed: bool = False) -> d
     model, optimizer = accelerator.prepare(model, optimizer)
     groups = {id(found) for module in model.modules() if (found := group_of(module)) is not None}
     rank, ranks = accelerator.process_index, accelerator.num_processes
-    losses = []
+    losses, copied = [], []
     for examples in make_steps():
         loss = loss_of(model, examples[rank::ranks], sum(len(ids) - 1 for ids in examples)) * ranks
         accelerator.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(accelerator.reduce(loss.detach(), "mean").item())
-    weights = accelerator.get_state_dict(model)
-    sums = {name: values.double().abs().sum().item() for name, values in weights.items()}
-    return {"losses": losses, "sums": sums, "groups": len(groups)}
+        model.eval()
+        with torch.no_grad(), ready_to_generate(model) as ready:
+            # Each process alone, with an input of its own.
+            logits = ready(input_ids=torch.arange(3 + rank)[None]).logits
+            copied.append(logits[0, :3].double().abs().sum().item())
+        model.train()
+    sums = sums_of(accelerator.get_state_dict(model))
+    return {"losses": losses, "copied": copied, "sums": sums, "groups": len(groups)}
 
 
 def main() -> None:

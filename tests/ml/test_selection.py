@@ -12,7 +12,8 @@ import torch
 from conftest import ENVIRONMENT, read_lines
 
 from qsql import QsqlError
-from qsql.train.selection import ExecutionSelection, copy_in_bfloat16, read_sample
+from qsql.train.inference_copy import copy_whole
+from qsql.train.selection import ExecutionSelection, read_sample
 
 # The answers of the model are replaced: all right at step 10, wrong at the others.
 REPLACED = """
@@ -68,7 +69,7 @@ def test_the_copy_that_generates_has_the_weights_of_the_model(tiny):
     with torch.no_grad():
         for weights in model.parameters():
             weights.add_(0.01)
-    copied = copy_in_bfloat16(model)
+    copied = copy_whole(model, torch.bfloat16)
     expected = {name: weights.to(torch.bfloat16) for name, weights in model.state_dict().items()}
     assert {name for name, _ in copied.state_dict().items()} == set(expected)
     for name, weights in copied.state_dict().items():
@@ -76,3 +77,6 @@ def test_the_copy_that_generates_has_the_weights_of_the_model(tiny):
     assert not copied.training
     assert model.training
     assert model.config._attn_implementation != copied.config._attn_implementation
+    model.register_buffer("more", torch.zeros(1))
+    with pytest.raises(ValueError, match=r"the copy differs in .'more'"):
+        copy_whole(model, torch.bfloat16)

@@ -19,7 +19,7 @@ from qsql import QsqlError
 from qsql.machine import Gpu
 from qsql.train import launch
 from qsql.train.balance import BalancedBatches, balance, deal
-from qsql.train.plan import make_plan
+from qsql.train.plan import Options, make_plan
 
 LENGTHS = [100, 20, 30, 90, 10, 80, 50, 40, 60, 70, 15]
 
@@ -32,8 +32,8 @@ def in_two_processes(tiny, tmp_path, monkeypatch):
 
     def train(name, *arguments):
         places = [f"model_name_or_path={tiny / 'model'}", f"dataset_dir={tiny / 'data'}"]
-        whole = ["eval_strategy=no", "load_best_model_at_end=false", "metric_for_best_model=loss"]
-        plan = make_plan(TINY, [*places, f"output_dir={tmp_path / name}", *whole, *arguments])
+        options = Options(select="execution", database_dir=tiny / "databases", validation_sample=5)
+        plan = make_plan(TINY, [*places, f"output_dir={tmp_path / name}", *arguments], options)
         gpus = [Gpu(index, "a stand-in", 2**40, 0) for index in range(2)]
         launch.run(dataclasses.replace(plan, gpus=gpus), ["test"])
         return tmp_path / name
@@ -92,11 +92,10 @@ def test_one_process_has_nothing_to_balance():
     assert list(alone.batch_sampler) == before
 
 
-def test_two_processes_train_as_one(in_two_processes, train, tmp_path):
-    arguments = ["save_strategy=steps", "save_steps=10", "num_train_epochs=4"]
+def test_two_processes_train_as_one(in_two_processes, train, tiny, tmp_path):
+    arguments = ["save_steps=20", "eval_steps=20", "num_train_epochs=4"]
     alone = tmp_path / "alone"
-    whole = ["eval_strategy=no", "load_best_model_at_end=false", "metric_for_best_model=loss"]
-    done = train(alone, *whole, *arguments)
+    done = train(alone, *arguments, "--select", "execution", "--db", tiny / "databases", "--validation-sample", 5)
     assert done.returncode == 0, done.stderr
     expected = read_lines(alone / "steps.jsonl")
     together = in_two_processes(
@@ -109,20 +108,26 @@ def test_two_processes_train_as_one(in_two_processes, train, tmp_path):
     for key in ("loss", "gradient_norm"):
         assert [entry[key] for entry in entries] == pytest.approx([entry[key] for entry in expected], rel=1e-4), key
     assert [entry["tokens"] for entry in entries] == [entry["tokens"] for entry in expected]
+    # Each process answers a part of the validation sample.
+    answers = [read_lines(run / "validation" / "step-20.jsonl") for run in (alone, together)]
+    assert len(answers[0]) == 5
+    assert answers[0] == answers[1]
 
 
 def test_groups_of_layers_train_as_the_whole_model(tmp_path):
     model = fsdp_worker.make_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    losses = []
+    losses, copied = [], []
     for examples in fsdp_worker.make_steps():
         loss = fsdp_worker.loss_of(model, examples, sum(len(ids) - 1 for ids in examples))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
+        with torch.no_grad():
+            copied.append(model(input_ids=torch.arange(3)[None]).logits.double().abs().sum().item())
     assert losses[-1] < losses[0]
-    sums = {name: values.double().abs().sum().item() for name, values in model.state_dict().items()}
+    sums = fsdp_worker.sums_of(model.state_dict())
     out = tmp_path / "trained.json"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += [fsdp_worker.__file__, str(out)]
@@ -139,6 +144,7 @@ def test_groups_of_layers_train_as_the_whole_model(tmp_path):
     }
     for name, way in trained.items():
         assert way["losses"] == pytest.approx(losses, rel=1e-4), name
+        assert way["copied"] == pytest.approx(copied, rel=1e-4), name
         assert way["sums"] == pytest.approx(sums, rel=1e-5), name
 
 

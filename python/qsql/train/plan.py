@@ -274,9 +274,9 @@ def _check_execution(values: dict[str, Any], options: Options, validation: list[
             "`--select execution` runs the queries of the validation sample\n"
             "hint: name the folder of <db_id>/<db_id>.sqlite with `--db`"
         )
-    if values.get("fsdp") or values.get("deepspeed"):
+    if reason := _cannot_generate(values):
         raise QsqlError(
-            "`--select execution` generates on one GPU, and the model is divided over several\n"
+            f"`--select execution` generates with the model in training, and {reason}\n"
             "hint: use `--select loss`, and compare the saved checkpoints with `qsql generate` and `qsql eval`"
         )
     for part in validation:
@@ -292,6 +292,20 @@ def _check_execution(values: dict[str, Any], options: Options, validation: list[
                     f"`{part.path}` entry {number} asks about `{example['db_id']}`, and there is no `{file}`\n"
                     "hint: name another `--db`, or prepare the data with another `--seed`"
                 )
+
+
+def _cannot_generate(values: dict[str, Any]) -> str | None:
+    """Why no process can have the whole model to generate with, where GPUs divide it; None if each can."""
+    if values.get("fsdp"):
+        if int(fsdp_config(values).get("version", 1)) != 2:
+            return "only FSDP 2 lets it be copied whole (`version: 2` in fsdp_config)"
+        if "offload" in str(values["fsdp"]):
+            return "its weights are not on the GPUs"
+        if values["finetuning_type"] == "lora":
+            return "an adapter that FSDP divides cannot be copied"
+    elif "weights" in _shards(values):
+        return "DeepSpeed divides its weights"
+    return None
 
 
 def _shape(config: Config, model: Path | None, remarks: list[str]) -> Shape | None:

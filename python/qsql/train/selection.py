@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed
-from transformers import AutoModelForCausalLM, TrainerCallback
+from transformers import TrainerCallback
 
 from qsql import results
 from qsql._core import QsqlError, Scorer
 from qsql.engines import Completion, Decoding, Request
-from qsql.engines.decoding import use_grouped_attention
 from qsql.engines.model import ChatTokenizer
 from qsql.engines.transformers import TransformersEngine
 from qsql.prompt import extract_sql
+from qsql.train.inference_copy import ready_to_generate
 from qsql.train.padding_free import IGNORED
 from qsql.training_log import EXECUTION_LOG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 METRIC = "eval_execution"
@@ -133,17 +131,17 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
         del args, control
         if self._ended:
             return
+        started = time.perf_counter()
+        completions = answer(model, processing_class, [example["instruction"] for example in self._sample])
         values: list[float | None] = [None]
         if state.is_world_process_zero:
-            values[0] = self._measure(state.global_step, model, processing_class)
+            values[0] = self._measure(state.global_step, completions, started)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.broadcast_object_list(values, src=0)
         metrics[METRIC] = values[0]
         state.log_history.append({"step": state.global_step, METRIC: values[0]})
 
-    def _measure(self, step: int, model: Any, tokenizer: Any) -> float:
-        started = time.perf_counter()
-        completions = answer(model, tokenizer, [example["instruction"] for example in self._sample])
+    def _measure(self, step: int, completions: Sequence[Completion], started: float) -> float:
         predictions = [extract_sql(completion.text) for completion in completions]
         golds = [example["output"] for example in self._sample]
         verdicts = self._scorer.score(golds, predictions, self._db_ids, etype="exec")
@@ -171,55 +169,32 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
 
 
 def answer(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[Completion]:
-    """Answer prompts greedily with a model in training, whose mode is kept."""
-    # The engine needs the model itself, not what spreads it over processes.
+    """Answer prompts greedily with a model in training, whose mode is kept.
+
+    Where several processes train it, all of them must call this; each answers a part, and gets all answers.
+    """
+    # What generates needs the model itself, not what keeps its copies in step.
     model = getattr(model, "module", model)
     is_training = model.training
     model.eval()
-    completions: dict[int, Completion] = {}
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    rank, ranks = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
     try:
-        requests = [Request(str(number), prompt) for number, prompt in enumerate(prompts)]
         with ready_to_generate(model) as ready:
-            for batch in TransformersEngine.around(ready, tokenizer).generate(requests, Decoding()):
-                completions.update((position, found[0]) for position, found in batch)
+            found = _complete(ready, tokenizer, prompts[rank::ranks])
     finally:
         model.train(is_training)
+    if not together:
+        return found
+    parts: list[list[Completion]] = [[] for _ in range(ranks)]
+    torch.distributed.all_gather_object(parts, found)
+    return [parts[position % ranks][position // ranks] for position in range(len(prompts))]
+
+
+def _complete(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[Completion]:
+    requests = [Request(str(number), prompt) for number, prompt in enumerate(prompts)]
+    completions: dict[int, Completion] = {}
+    if requests:
+        for batch in TransformersEngine.around(model, tokenizer).generate(requests, Decoding()):
+            completions.update((position, found[0]) for position, found in batch)
     return [completions[position] for position in range(len(prompts))]
-
-
-@contextmanager
-def ready_to_generate(model: Any) -> Iterator[Any]:
-    """Lend what generates in place of a model in training.
-
-    On a GPU checkpoints are used in bfloat16, and casting float32 weights again for each token takes most of the time.
-    So there it is a copy in bfloat16, if memory has room for it and all weights are trained; else the model itself,
-    under autocast if its weights are float32.
-    """
-    if model.device.type != "cuda" or model.dtype != torch.float32:
-        yield model
-        return
-    size = 2 * sum(weights.numel() for weights in model.parameters())
-    free, _ = torch.cuda.mem_get_info(model.device)
-    free += torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
-    # As much again for keys and values.
-    if hasattr(model, "peft_config") or free < 2 * size:
-        with torch.autocast("cuda", dtype=torch.bfloat16):
-            yield model
-        return
-    torch.cuda.empty_cache()
-    copied = copy_in_bfloat16(model)
-    yield copied
-    del copied
-    torch.cuda.empty_cache()
-
-
-def copy_in_bfloat16(model: Any) -> Any:
-    """Copy a model of transformers, with the attention that generates fastest."""
-    with torch.device(model.device):
-        copied = AutoModelForCausalLM.from_config(
-            copy.deepcopy(model.config), dtype=torch.bfloat16, attn_implementation="sdpa"
-        )
-    copied.load_state_dict(model.state_dict())
-    copied.generation_config = model.generation_config
-    use_grouped_attention(copied)
-    return copied.eval()

@@ -236,8 +236,9 @@ def test_fsdp_leaves_a_whole_model_unless_told_otherwise(plan, tmp_path, monkeyp
     fsdp = ["fsdp=full_shard auto_wrap", f"fsdp_config={config}"]
     config.write_text('{"version": 2}')
     assert variables(plan(*fsdp))["FSDP_STATE_DICT_TYPE"] == "FULL_STATE_DICT"
-    config.write_text('{"version": 2, "state_dict_type": "SHARDED_STATE_DICT"}')
-    assert variables(plan(*fsdp))["FSDP_STATE_DICT_TYPE"] == "SHARDED_STATE_DICT"
+    for key in ("state_dict_type", "fsdp_state_dict_type"):
+        config.write_text(json.dumps({"version": 2, key: "SHARDED_STATE_DICT"}))
+        assert variables(plan(*fsdp))["FSDP_STATE_DICT_TYPE"] == "SHARDED_STATE_DICT"
     monkeypatch.setenv("FSDP_STATE_DICT_TYPE", "FULL_STATE_DICT")
     assert variables(plan(*fsdp))["FSDP_STATE_DICT_TYPE"] == "FULL_STATE_DICT"
     monkeypatch.delenv("FSDP_STATE_DICT_TYPE")

@@ -16,8 +16,9 @@ from qsql._core import QsqlError
 from qsql.train import environment
 from qsql.train.curves import draw_curves
 from qsql.train.failures import explain
-from qsql.train.plan import LOG, Plan, fsdp_config, write_plan
+from qsql.train.plan import LOG, Plan, write_plan
 from qsql.train.progress import Progress
+from qsql.train.sharding import fsdp_config
 from qsql.training_log import EXECUTION_LOG, TRAINER_LOG, LogReader
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from qsql.train import environment
 from qsql.train.arguments import known_arguments, known_templates
 from qsql.train.dataset import CHARACTERS_PER_TOKEN, Part, read_parts
 from qsql.train.memory import KNOWN_SHAPES, Shape, Training, checkpoint_bytes, estimate
+from qsql.train.sharding import cannot_generate, layers_gathered, shards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -274,7 +275,7 @@ def _check_execution(values: dict[str, Any], options: Options, validation: list[
             "`--select execution` runs the queries of the validation sample\n"
             "hint: name the folder of <db_id>/<db_id>.sqlite with `--db`"
         )
-    if reason := _cannot_generate(values):
+    if reason := cannot_generate(values):
         raise QsqlError(
             f"`--select execution` generates with the model in training, and {reason}\n"
             "hint: use `--select loss`, and compare the saved checkpoints with `qsql generate` and `qsql eval`"
@@ -292,20 +293,6 @@ def _check_execution(values: dict[str, Any], options: Options, validation: list[
                     f"`{part.path}` entry {number} asks about `{example['db_id']}`, and there is no `{file}`\n"
                     "hint: name another `--db`, or prepare the data with another `--seed`"
                 )
-
-
-def _cannot_generate(values: dict[str, Any]) -> str | None:
-    """Why no process can have the whole model to generate with, where GPUs divide it; None if each can."""
-    if values.get("fsdp"):
-        if int(fsdp_config(values).get("version", 1)) != 2:
-            return "only FSDP 2 lets it be copied whole (`version: 2` in fsdp_config)"
-        if "offload" in str(values["fsdp"]):
-            return "its weights are not on the GPUs"
-        if values["finetuning_type"] == "lora":
-            return "an adapter that FSDP divides cannot be copied"
-    elif "weights" in _shards(values):
-        return "DeepSpeed divides its weights"
-    return None
 
 
 def _shape(config: Config, model: Path | None, remarks: list[str]) -> Shape | None:
@@ -389,8 +376,8 @@ def _training(
         checkpointed=not values.get("disable_gradient_checkpointing", False),
         accumulates=values["gradient_accumulation_steps"] > 1,
         gpus=gpus,
-        shards=_shards(values),
-        layers_gathered=_layers_gathered(values, layers_together),
+        shards=shards(values),
+        layers_gathered=layers_gathered(values, layers_together),
     )
 
 
@@ -399,38 +386,6 @@ def _adapter_weights(shape: Shape, rank: int) -> int:
     queries, keys = shape.heads * shape.head_size, shape.key_value_heads * shape.head_size
     sides = 2 * (shape.hidden + queries) + 2 * (shape.hidden + keys) + 3 * (shape.hidden + shape.intermediate)
     return shape.layers * rank * sides
-
-
-def _shards(values: dict[str, Any]) -> tuple[str, ...]:
-    if values.get("fsdp"):
-        return ("weights", "gradients", "optimizer")
-    deepspeed = values.get("deepspeed")
-    if not deepspeed:
-        return ()
-    document = deepspeed if isinstance(deepspeed, dict) else results.read_json(Path(str(deepspeed)))
-    stage = document.get("zero_optimization", {}).get("stage", 0)
-    return ("optimizer", "gradients", "weights")[:stage]
-
-
-def fsdp_config(values: dict[str, Any]) -> dict[str, Any]:
-    """Read what a configuration says of FSDP; empty if it says nothing.
-
-    Raises:
-        QsqlError: If it names a file that cannot be read.
-    """
-    named = values.get("fsdp_config") or {}
-    document: dict[str, Any] = named if isinstance(named, dict) else results.read_json(Path(str(named)))
-    return document
-
-
-def _layers_gathered(values: dict[str, Any], layers_together: int) -> int | None:
-    """How many layers a GPU holds whole at once where weights are divided; None if it comes to hold all."""
-    if not values.get("fsdp"):
-        return 2
-    config = fsdp_config(values)
-    whole = "shard_grad_op" in str(values["fsdp"]) or config.get("reshard_after_forward", True) is False
-    # The next ones come while these are at work.
-    return None if whole else 2 * (layers_together if int(config.get("version", 1)) == 2 else 1)
 
 
 def _row_budget(shape: Shape, training: Training) -> dict[str, int]:

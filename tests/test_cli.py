@@ -155,6 +155,8 @@ def test_missing_and_surplus_predictions_are_said_and_counted(evaluate, tmp_path
     assert done.returncode == 0
     assert "no prediction for 9 golds (ids 0, 40, 41, 42, 43, ...), which count as wrong" in done.stderr
     assert [line["state"] for line in verdicts(tmp_path / "run")].count("missing") == 9
+    found = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))["all"]
+    assert (found["states"]["missing"], found["rejected"]) == (9, 12)
     pred.write_text("\n".join([*lines, "SELECT 1"]), encoding="utf-8")
     assert "no gold for 1 prediction, not scored" in evaluate(pred=pred).stderr
 

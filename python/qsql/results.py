@@ -67,7 +67,8 @@ def level_summary(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "execution_interval": execution_interval,
         "partial": partial_summary([verdict["partial"] for verdict in verdicts if verdict["partial"] is not None]),
         "states": {state: states[state] for state in STATES},
-        "rejected": sum(verdict["rejected"] is not None for verdict in verdicts),
+        # Those that are missing are counted by their state.
+        "rejected": sum(verdict["rejected"] is not None and verdict["state"] != "missing" for verdict in verdicts),
     }
 
 

@@ -16,8 +16,8 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from qsql.train.fsdp import Fsdp2
 from qsql.train.inference_copy import ready_to_generate
-from qsql.train.layer_groups import LayerGroups
 from qsql.train.padding_free import concatenate
 
 WAYS = {
@@ -26,6 +26,8 @@ WAYS = {
     "groups, kept": {"together": 2, "reshard": False},
     "groups, recomputed": {"together": 2, "recomputed": True},
     "all at once": {"together": 8},
+    "one by one in bfloat16": {"together": 1, "mixed": True},
+    "groups in bfloat16": {"together": 2, "mixed": True},
 }
 """How the layers are divided; one by one is what accelerate does by itself."""
 STEPS = 4
@@ -65,10 +67,10 @@ def sums_of(weights: dict[str, torch.Tensor]) -> dict[str, float]:
     return {name: values.double().abs().sum().item() for name, values in weights.items()}
 
 
-def train(*, together: int, reshard: bool = True, recomputed: bool = False) -> dict[str, Any]:
+def train(*, together: int, reshard: bool = True, recomputed: bool = False, mixed: bool = False) -> dict[str, Any]:
     """Train the model in one way."""
     AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(cpu=True)
+    accelerator = Accelerator(cpu=True, mixed_precision="bf16" if mixed else "no")
     # accelerate offers FSDP on accelerators only, though PyTorch has it on the CPU too.
     PartialState._shared_state["distributed_type"] = accelerator.state.distributed_type = DistributedType.FSDP
     accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(
@@ -77,19 +79,20 @@ def train(*, together: int, reshard: bool = True, recomputed: bool = False) -> d
         auto_wrap_policy="transformer_based_wrap",
         transformer_cls_names_to_wrap=["Qwen3DecoderLayer"],
         state_dict_type="FULL_STATE_DICT",
+        mixed_precision_policy="bf16" if mixed else None,
     )
     model = make_model()
     if recomputed:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    if together > 1:
-        LayerGroups(together).on_init_end(None, None, None, model=model)
+    Fsdp2(together).on_init_end(None, None, None, model=model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     model, optimizer = accelerator.prepare(model, optimizer)
     groups = {id(found) for module in model.modules() if (found := group_of(module)) is not None}
     rank, ranks = accelerator.process_index, accelerator.num_processes
-    losses, copied = [], []
+    losses, copied, rounded = [], [], []
     for examples in make_steps():
         loss = loss_of(model, examples[rank::ranks], sum(len(ids) - 1 for ids in examples)) * ranks
+        rounded.append(torch.equal(loss, loss.to(torch.bfloat16).to(loss.dtype)))
         accelerator.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
@@ -101,7 +104,7 @@ def train(*, together: int, reshard: bool = True, recomputed: bool = False) -> d
             copied.append(logits[0, :3].double().abs().sum().item())
         model.train()
     sums = sums_of(accelerator.get_state_dict(model))
-    return {"losses": losses, "copied": copied, "sums": sums, "groups": len(groups)}
+    return {"losses": losses, "rounded": rounded, "copied": copied, "sums": sums, "groups": len(groups)}
 
 
 def main() -> None:

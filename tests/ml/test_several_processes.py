@@ -141,11 +141,16 @@ def test_groups_of_layers_train_as_the_whole_model(tmp_path):
         "groups, kept": 4,
         "groups, recomputed": 4,
         "all at once": 2,
+        "one by one in bfloat16": 6,
+        "groups in bfloat16": 4,
     }
     for name, way in trained.items():
-        assert way["losses"] == pytest.approx(losses, rel=1e-4), name
-        assert way["copied"] == pytest.approx(copied, rel=1e-4), name
-        assert way["sums"] == pytest.approx(sums, rel=1e-5), name
+        close = 0.02 if "bfloat16" in name else 1e-4
+        assert way["losses"] == pytest.approx(losses, rel=close), name
+        assert way["copied"] == pytest.approx(copied, rel=close), name
+        assert way["sums"] == pytest.approx(sums, rel=close), name
+        # Whatever the weights are rounded to, the loss is not.
+        assert not all(way["rounded"]), name
 
 
 def test_a_run_that_leaves_no_model_says_so(tiny, tmp_path, monkeypatch):

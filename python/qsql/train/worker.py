@@ -71,10 +71,10 @@ def callbacks(run_directory: Path, training: dict[str, Any]) -> list[TrainerCall
                 row_budget=options["row_budget"],
             )
         )
-    if training["config"].get("fsdp") and options["layers_together"] > 1:
-        from qsql.train.layer_groups import LayerGroups  # noqa: PLC0415
+    if training["config"].get("fsdp"):
+        from qsql.train.fsdp import Fsdp2  # noqa: PLC0415
 
-        wanted.append(LayerGroups(options["layers_together"]))
+        wanted.append(Fsdp2(options["layers_together"]))
     if options["select"] == "execution":
         from qsql.train.selection import ExecutionSelection, read_sample  # noqa: PLC0415
 

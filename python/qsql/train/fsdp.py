@@ -1,4 +1,4 @@
-"""Groups of layers that FSDP gathers at once, where accelerate has each layer gathered alone.
+"""What is done otherwise with FSDP 2 than accelerate does it: layers are gathered in groups, losses are not rounded.
 
 A layer of a small batch is done in a millisecond or two, and what FSDP does around it in Python takes as long: the GPUs
 wait. For a group it is done once.
@@ -6,6 +6,7 @@ wait. For a group it is done once.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -44,32 +45,25 @@ def group_layers(layers: Sequence[nn.Module], layers_together: int, *, upcast: b
     return len(starts)
 
 
-class LayerGroups(TrainerCallback):  # type: ignore[misc]
-    """Divides layers in groups as soon as there is a trainer, before accelerate divides them one by one."""
+class Fsdp2(TrainerCallback):  # type: ignore[misc]
+    """Sees to this when there is a trainer and the model is not divided yet; does nothing without FSDP 2."""
 
     def __init__(self, layers_together: int) -> None:
-        """Take how many layers make a group."""
+        """Take how many layers make a group; 1 leaves the layers to accelerate."""
         self._layers_together = layers_together
 
     def on_init_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Divide the layers where accelerate would do it in no special way."""
+        """Change the settings that accelerate divides the model by, and divide the layers where it can be done."""
         del args, state, control
         accelerator = AcceleratorState()
         plugin = accelerator.fsdp_plugin
+        if plugin is None or plugin.fsdp_version != 2:
+            return
+        if plugin.mixed_precision_policy is not None:
+            # Else the loss is rounded to the type of the weights: checkpoints would tie that do not.
+            plugin.mixed_precision_policy = dataclasses.replace(plugin.mixed_precision_policy, output_dtype=None)
         layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-        if (
-            plugin is None
-            or plugin.fsdp_version != 2
-            or plugin.auto_wrap_policy is not transformer_auto_wrap_policy
-            or {type(layer).__name__ for layer in layers} != set(plugin.transformer_cls_names_to_wrap or ())
-            # These have an order of their own, in which layers are wrapped, loaded or left out.
-            or plugin.activation_checkpointing
-            or plugin.cpu_ram_efficient_loading
-            or plugin.ignored_modules
-            or getattr(accelerator, "parallelism_config", None) is not None
-            # Frozen and trained weights differ in type.
-            or not all(parameter.requires_grad for parameter in model.parameters())
-        ):
+        if self._layers_together == 1 or not _are_plain(model, layers, accelerator):
             return
         groups = group_layers(
             layers,
@@ -82,3 +76,19 @@ class LayerGroups(TrainerCallback):  # type: ignore[misc]
         # accelerate would look for layers of a class that `fully_shard` has renamed; the rest it divides as one.
         plugin.auto_wrap_policy = None
         PartialState().print(f"qsql: FSDP gathers the layers in {groups} groups of up to {self._layers_together}")
+
+
+def _are_plain(model: Any, layers: Sequence[nn.Module], accelerator: Any) -> bool:
+    """Whether accelerate would divide just these layers, and in no special way."""
+    plugin = accelerator.fsdp_plugin
+    return not (
+        plugin.auto_wrap_policy is not transformer_auto_wrap_policy
+        or {type(layer).__name__ for layer in layers} != set(plugin.transformer_cls_names_to_wrap or ())
+        # These have an order of their own, in which layers are wrapped, loaded or left out.
+        or plugin.activation_checkpointing
+        or plugin.cpu_ram_efficient_loading
+        or plugin.ignored_modules
+        or getattr(accelerator, "parallelism_config", None) is not None
+        # Frozen and trained weights differ in type.
+        or not all(parameter.requires_grad for parameter in model.parameters())
+    )

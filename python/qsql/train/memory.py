@@ -62,13 +62,22 @@ class Shape:
         embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
         return embeddings + self.layers * layer + self.hidden
 
-    def activation_bytes(self, *, checkpointed: bool) -> int:
-        """What the backward pass keeps of one token."""
+    def activation_bytes(self, *, checkpointed: bool, upcast: bool = True, compiled: bool = False) -> int:
+        """What the backward pass keeps of one token.
+
+        Args:
+            checkpointed: Whether it keeps the input of each layer alone; all of one layer comes on top, which is small
+                beside the logits.
+            upcast: Whether what goes from layer to layer is float32, as it is where autocast works on float32 weights.
+                Each product then keeps a copy of its input in 16 bits.
+            compiled: Whether layers are compiled, so that nothing is kept which can be had from something else.
+        """
         if checkpointed:
-            # The input of each layer; all of one layer comes on top, which is small beside the logits.
-            return 4 * self.hidden * self.layers
+            return (4 if upcast else 2) * self.hidden * self.layers
         width = (self.heads + 2 * self.key_value_heads) * self.head_size
-        return self.layers * (16 * self.hidden + 8 * width + 8 * self.intermediate)
+        if compiled:
+            return self.layers * (12 * self.hidden + 6 * width + 6 * self.intermediate)
+        return self.layers * ((30 if upcast else 16) * self.hidden + 8 * width + 8 * self.intermediate)
 
 
 QWEN3_4B = Shape(2560, 9728, 36, 32, 8, 128, 151936, tied=True, head_norms=True)
@@ -97,6 +106,7 @@ class Training:
     trained_weights: int | None = None
     """Weights of the adapter where only an adapter is trained."""
     checkpointed: bool = True
+    compiled: bool = False
     accumulates: bool = True
     """Whether gradients of earlier batches are there during the forward pass."""
     gpus: int = 1
@@ -104,6 +114,11 @@ class Training:
     """Of `weights`, `gradients` and `optimizer`, what the GPUs divide among them."""
     layers_gathered: int | None = 2
     """Layers whose weights a GPU holds whole at once where weights are divided; None for all."""
+
+    @property
+    def upcast(self) -> bool:
+        """Whether what goes from layer to layer is float32."""
+        return self.mixed and self.weight_bytes == 4
 
 
 def estimate(shape: Shape, training: Training) -> dict[str, int]:
@@ -120,7 +135,9 @@ def estimate(shape: Shape, training: Training) -> dict[str, int]:
     copies = 2 * parameters if training.mixed and training.trained_weights is None else 0
     if "weights" in training.shards and training.layers_gathered is not None:
         copies = 2 * parameters * min(training.layers_gathered, shape.layers) // shape.layers
-    activations = training.tokens * shape.activation_bytes(checkpointed=training.checkpointed)
+    activations = training.tokens * shape.activation_bytes(
+        checkpointed=training.checkpointed, upcast=training.upcast, compiled=training.compiled
+    )
     logits = training.trained_tokens * shape.vocabulary * LOGIT_BYTES
     if not training.accumulates:
         # Each layer's gradients come when its activations go, so only the larger of the two counts.
@@ -136,6 +153,23 @@ def estimate(shape: Shape, training: Training) -> dict[str, int]:
         "logits": logits,
         **({"communication": buffers} if buffers else {}),
     }
+
+
+def row_budget(shape: Shape, training: Training) -> dict[str, int]:
+    """Estimate what a row takes whose activations are kept: `static_bytes`, and `bytes_per_token` for each token.
+
+    They are all there when the backward pass begins, and go faster than gradients come. The first gradient is that of
+    the output layer.
+    """
+    parts = estimate(shape, training)
+    static = sum(parts.get(name, 0) for name in ("weights", "bf16 copies of weights", "optimizer", "communication"))
+    static += training.trained_tokens * shape.vocabulary * LOGIT_BYTES
+    if training.accumulates:
+        static += parts["gradients"]
+    elif training.trained_weights is None:
+        static += int(training.weight_bytes * shape.vocabulary * shape.hidden)
+    kept = shape.activation_bytes(checkpointed=False, upcast=training.upcast, compiled=training.compiled)
+    return {"static_bytes": static, "bytes_per_token": kept}
 
 
 def checkpoint_bytes(shape: Shape, training: Training, *, only_model: bool) -> int:

@@ -32,7 +32,7 @@ ARCHITECTURES = ("llama", "qwen2", "qwen3")
 VARLEN = "qsql_varlen"
 LENGTH_STEP = 2048
 """Of the length of the longest example that varlen attention is told, in tokens; the cutoff of the shipped recipes."""
-USABLE_MEMORY = 0.9
+USABLE_MEMORY = 0.94
 """Share of the GPU's memory that tensors may take; the rest is fragments and buffers of libraries."""
 
 

@@ -16,7 +16,7 @@ from qsql.machine import free_disk, visible_gpus
 from qsql.train import environment
 from qsql.train.arguments import known_arguments, known_templates
 from qsql.train.dataset import CHARACTERS_PER_TOKEN, Part, read_parts
-from qsql.train.memory import KNOWN_SHAPES, Shape, Training, checkpoint_bytes, estimate
+from qsql.train.memory import KNOWN_SHAPES, Shape, Training, checkpoint_bytes, estimate, row_budget
 from qsql.train.sharding import cannot_generate, layers_gathered, shards
 
 if TYPE_CHECKING:
@@ -137,9 +137,7 @@ def make_plan(path: Path, overrides: Sequence[str] = (), options: Options | None
     gpus = [] if values.get("use_cpu") else visible_gpus()
     run_directory = Path(str(values["output_dir"]))
     resume_from = _checkpoint(run_directory, values, resume=options.resume)
-    training = _training(
-        values, train, shape, len(gpus) or 1, padding_free=padding_free, layers_together=options.layers_together
-    )
+    training = _training(values, train, shape, len(gpus) or 1, options, padding_free=padding_free)
     examples = sum(len(part.examples) for part in train)
     if values.get("max_samples"):
         examples = min(examples, int(values["max_samples"]))
@@ -156,7 +154,7 @@ def make_plan(path: Path, overrides: Sequence[str] = (), options: Options | None
         validation=validation,
         shape=shape,
         memory=estimate(shape, training) if shape else {},
-        row_budget=_row_budget(shape, training) if shape else {},
+        row_budget=row_budget(shape, training) if shape else {},
         padding_free=padding_free,
         gpus=gpus,
         versions=environment.installed_versions(deepspeed=bool(values.get("deepspeed"))),
@@ -347,9 +345,9 @@ def _training(
     train: list[Part],
     shape: Shape | None,
     gpus: int,
+    options: Options,
     *,
     padding_free: bool,
-    layers_together: int,
 ) -> Training:
     batch, cutoff = values["per_device_train_batch_size"], values["cutoff_len"]
     lengths = [length for part in train for length in part.lengths(cutoff)]
@@ -374,10 +372,11 @@ def _training(
         state_bytes=4 if pure else 8,
         trained_weights=_adapter_weights(shape, rank) if adapter and shape else None,
         checkpointed=not values.get("disable_gradient_checkpointing", False),
+        compiled=options.compile_layers,
         accumulates=values["gradient_accumulation_steps"] > 1,
         gpus=gpus,
         shards=shards(values),
-        layers_gathered=layers_gathered(values, layers_together),
+        layers_gathered=layers_gathered(values, options.layers_together),
     )
 
 
@@ -386,16 +385,6 @@ def _adapter_weights(shape: Shape, rank: int) -> int:
     queries, keys = shape.heads * shape.head_size, shape.key_value_heads * shape.head_size
     sides = 2 * (shape.hidden + queries) + 2 * (shape.hidden + keys) + 3 * (shape.hidden + shape.intermediate)
     return shape.layers * rank * sides
-
-
-def _row_budget(shape: Shape, training: Training) -> dict[str, int]:
-    """What is on the GPU beside activations, and what a token adds if they are kept."""
-    static = estimate(shape, training)
-    kept = ("weights", "bf16 copies of weights", "optimizer", "communication")
-    parts = [static.get(name, 0) for name in kept]
-    if training.accumulates:
-        parts.append(static["gradients"])
-    return {"static_bytes": sum(parts), "bytes_per_token": shape.activation_bytes(checkpointed=False)}
 
 
 def _disk(values: dict[str, Any], size: int, steps: int, shape: Shape | None, training: Training) -> int:

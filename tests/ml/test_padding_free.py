@@ -134,7 +134,7 @@ def test_the_limit_is_what_memory_leaves(monkeypatch):
         )
         return plugin.row_limit(arguments)
 
-    assert limit(600) == 30
+    assert limit(600) == 34
     assert limit(2000) == 0
     assert limit(600, above=7) == 7
 

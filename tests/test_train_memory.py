@@ -50,6 +50,16 @@ def test_a_row_that_is_kept_takes_what_was_measured(tokens, compiled, measured):
     assert total / GIB == pytest.approx(measured, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "compiled", "measured"), [(2856, False, 25.9), (2856, True, 20.6), (5150, True, 31.1)]
+)
+def test_a_row_that_is_kept_takes_what_was_measured_with_adapters(tokens, compiled, measured):
+    adapters = {"weight_bytes": 2, "trained_weights": 33_030_144}
+    budget = row_budget(QWEN3_4B, Training(tokens, tokens // 12, accumulates=False, compiled=compiled, **adapters))
+    total = budget["static_bytes"] + tokens * budget["bytes_per_token"]
+    assert total / GIB == pytest.approx(measured, rel=0.03)
+
+
 def test_gradients_of_earlier_rows_count():
     one, two = (row_budget(QWEN3_4B, Training(2048, 200, accumulates=accumulates)) for accumulates in (False, True))
     head = 4 * QWEN3_4B.vocabulary * QWEN3_4B.hidden

@@ -37,8 +37,8 @@ _CAUSES = (
     _cause(
         r"(?:OutOfMemoryError|CUDA out of memory|HIP out of memory)",
         "the GPU has too little memory",
-        "set disable_gradient_checkpointing=false, a smaller per_device_train_batch_size with more "
-        "gradient_accumulation_steps, or a smaller cutoff_len; or train configs/train/qwen3_4b_lora.yaml",
+        "set disable_gradient_checkpointing=false, a lower --checkpoint-above, a smaller per_device_train_batch_size "
+        "with more gradient_accumulation_steps, or a smaller cutoff_len; or train configs/train/qwen3_4b_lora.yaml",
     ),
     _cause(
         r"Template (\S+) does not exist",

@@ -62,7 +62,9 @@ class Shape:
         embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
         return embeddings + self.layers * layer + self.hidden
 
-    def activation_bytes(self, *, checkpointed: bool, upcast: bool = True, compiled: bool = False) -> int:
+    def activation_bytes(
+        self, *, checkpointed: bool, upcast: bool = True, adapted: bool = False, compiled: bool = False
+    ) -> int:
         """What the backward pass keeps of one token.
 
         Args:
@@ -70,14 +72,16 @@ class Shape:
                 beside the logits.
             upcast: Whether what goes from layer to layer is float32, as it is where autocast works on float32 weights.
                 Each product then keeps a copy of its input in 16 bits.
+            adapted: Whether each product has an adapter, which keeps a copy of its own.
             compiled: Whether layers are compiled, so that nothing is kept which can be had from something else.
         """
         if checkpointed:
             return (4 if upcast else 2) * self.hidden * self.layers
         width = (self.heads + 2 * self.key_value_heads) * self.head_size
         if compiled:
-            return self.layers * (12 * self.hidden + 6 * width + 6 * self.intermediate)
-        return self.layers * ((30 if upcast else 16) * self.hidden + 8 * width + 8 * self.intermediate)
+            return self.layers * ((15 if adapted else 12) * self.hidden + 6 * width + 6 * self.intermediate)
+        hidden = (30 if upcast else 16) + (8 if adapted else 0)
+        return self.layers * (hidden * self.hidden + 8 * width + 8 * self.intermediate)
 
 
 QWEN3_4B = Shape(2560, 9728, 36, 32, 8, 128, 151936, tied=True, head_norms=True)
@@ -115,10 +119,14 @@ class Training:
     layers_gathered: int | None = 2
     """Layers whose weights a GPU holds whole at once where weights are divided; None for all."""
 
-    @property
-    def upcast(self) -> bool:
-        """Whether what goes from layer to layer is float32."""
-        return self.mixed and self.weight_bytes == 4
+    def activation_bytes(self, shape: Shape, *, checkpointed: bool) -> int:
+        """What the backward pass keeps of one token."""
+        return shape.activation_bytes(
+            checkpointed=checkpointed,
+            upcast=self.mixed and self.weight_bytes == 4,
+            adapted=self.trained_weights is not None,
+            compiled=self.compiled,
+        )
 
 
 def estimate(shape: Shape, training: Training) -> dict[str, int]:
@@ -135,9 +143,7 @@ def estimate(shape: Shape, training: Training) -> dict[str, int]:
     copies = 2 * parameters if training.mixed and training.trained_weights is None else 0
     if "weights" in training.shards and training.layers_gathered is not None:
         copies = 2 * parameters * min(training.layers_gathered, shape.layers) // shape.layers
-    activations = training.tokens * shape.activation_bytes(
-        checkpointed=training.checkpointed, upcast=training.upcast, compiled=training.compiled
-    )
+    activations = training.tokens * training.activation_bytes(shape, checkpointed=training.checkpointed)
     logits = training.trained_tokens * shape.vocabulary * LOGIT_BYTES
     if not training.accumulates:
         # Each layer's gradients come when its activations go, so only the larger of the two counts.
@@ -168,8 +174,7 @@ def row_budget(shape: Shape, training: Training) -> dict[str, int]:
         static += parts["gradients"]
     elif training.trained_weights is None:
         static += int(training.weight_bytes * shape.vocabulary * shape.hidden)
-    kept = shape.activation_bytes(checkpointed=False, upcast=training.upcast, compiled=training.compiled)
-    return {"static_bytes": static, "bytes_per_token": kept}
+    return {"static_bytes": static, "bytes_per_token": training.activation_bytes(shape, checkpointed=False)}
 
 
 def checkpoint_bytes(shape: Shape, training: Training, *, only_model: bool) -> int:

@@ -78,10 +78,12 @@ class Shape:
         if checkpointed:
             return (4 if upcast else 2) * self.hidden * self.layers
         width = (self.heads + 2 * self.key_value_heads) * self.head_size
+        # Norms of heads keep what they normalise.
+        of_width = (6 if compiled else 8) if self.head_norms else 4
         if compiled:
-            return self.layers * ((15 if adapted else 12) * self.hidden + 6 * width + 6 * self.intermediate)
-        hidden = (30 if upcast else 16) + (8 if adapted else 0)
-        return self.layers * (hidden * self.hidden + 8 * width + 8 * self.intermediate)
+            return self.layers * ((15 if adapted else 12) * self.hidden + of_width * width + 6 * self.intermediate)
+        of_hidden = (30 if upcast else 16) + (8 if adapted else 0)
+        return self.layers * (of_hidden * self.hidden + of_width * width + 8 * self.intermediate)
 
 
 QWEN3_4B = Shape(2560, 9728, 36, 32, 8, 128, 151936, tied=True, head_norms=True)

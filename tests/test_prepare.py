@@ -357,6 +357,24 @@ def test_what_was_prepared_before_is_replaced_and_other_things_are_not(spider_fo
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
 
 
+def test_what_is_read_is_never_replaced(spider_folder, tmp_path):
+    rows = [{"question": f"q{n}", "query": "SELECT a FROM t", "schema": "CREATE TABLE t (a int)"} for n in range(3)]
+    (tmp_path / "mine").mkdir()
+    source = write(tmp_path / "mine" / "train.json", rows)
+    before = source.read_bytes()
+    settings = Settings(sources=[str(source)], validation=0)
+    with pytest.raises(QsqlError, match=r"train\.json` is read, and would be lost"):
+        prepare(settings, tmp_path / "mine")
+    # Another tool's folder may have files of the same names.
+    with pytest.raises(QsqlError, match="holds something else"):
+        prepare(Settings(sources=[str(spider_folder)]), tmp_path / "mine")
+    assert source.read_bytes() == before
+    prepare(settings, tmp_path / "out")
+    again = Settings(sources=[str(tmp_path / "out" / "train.json")], validation=0)
+    with pytest.raises(QsqlError, match="would be lost"):
+        prepare(again, tmp_path / "out")
+
+
 def test_a_folder_that_is_not_complete_or_changed_is_refused(spider_folder, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(QsqlError, match="is no prepared data set"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qsql._core import QsqlError
 from qsql.prepare import clean
 from qsql.prepare.leakage import EvaluationSets, Signatures
-from qsql.prepare.output import read_report, write_data_set
+from qsql.prepare.output import read_report, require_replaceable, write_data_set
 from qsql.prepare.rows import STAGES, Dropped, Row
 from qsql.prepare.settings import Settings, load_settings
 from qsql.prepare.sources import Source, read_source
@@ -68,6 +68,8 @@ def prepare(settings: Settings, out: Path, progress: Callable[[str, int, int], o
     """
     if not settings.sources:
         raise QsqlError("no source is given\nhint: name a folder, a file, or a data set on the hub")
+    inputs = [*settings.sources, *settings.exclude, *filter(None, (settings.tables, settings.db))]
+    require_replaceable(out, inputs)
     reporter = _Reporter(progress)
     counter = TokenCounter(settings.tokenizer, settings.template_tokens) if settings.tokenizer is not None else None
     signatures = Signatures()

@@ -50,7 +50,7 @@ def write_data_set(
     """
     # Of a folder that is named `.` only this tells the name.
     out = Path(os.path.abspath(out))  # noqa: PTH100 - `resolve` would follow a link and replace what it leads to
-    _require_replaceable(out)
+    require_replaceable(out, ())
     partial, previous = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "previous"))
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -97,12 +97,22 @@ def _take_place(partial: Path, out: Path, previous: Path) -> None:
     shutil.rmtree(previous, ignore_errors=True)
 
 
-def _require_replaceable(out: Path) -> None:
-    """A folder that is no data set must not be lost to one."""
+def require_replaceable(out: Path, inputs: Sequence[str]) -> None:
+    """See that a data set can take the place of what is there: nothing, or a data set that was prepared before.
+
+    Raises:
+        QsqlError: If `out` holds something else, or one of the `inputs`.
+    """
     if not out.exists():
         return
+    for name in inputs:
+        if Path(name).resolve().is_relative_to(out.resolve()) and Path(name).exists():
+            raise QsqlError(
+                f"`{name}` is read, and would be lost with what is in `{out}`\nhint: choose another `--out`"
+            )
     known = {TRAIN, VALIDATION, DROPPED, DATASET_INFO, CARD, REPORT}
-    if not out.is_dir() or {path.name for path in out.iterdir()} - known:
+    found = {path.name for path in out.iterdir()} if out.is_dir() else {""}
+    if found - known or (found and REPORT not in found):
         raise QsqlError(f"`{out}` exists and holds something else\nhint: choose another `--out`, or an empty folder")
 
 

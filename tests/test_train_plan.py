@@ -275,6 +275,25 @@ def test_an_earlier_run_is_neither_overwritten_nor_resumed_by_itself(plan, tmp_p
     assert f"resume_from_checkpoint: {resumed.resume_from}" in write_plan(resumed, ["qsql"]).read_text(encoding="utf-8")
 
 
+def test_a_run_is_resumed_by_the_metric_it_began_with_and_not_after_its_end(plan, tmp_path):
+    checkpoint = tmp_path / "run" / "checkpoint-10"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text("{}")
+    steps = plan(options=Options(resume=True)).steps
+    path = tmp_path / "run" / "run.json"
+
+    def resume(**training):
+        path.write_text(json.dumps({"training": training}))
+        return plan(options=Options(resume=True))
+
+    same = plan(options=Options(resume=True)).config.values.get("metric_for_best_model")
+    with pytest.raises(QsqlError, match=r"by eval_execution, and now .*\nhint: resume with the same `--select`"):
+        resume(config={"metric_for_best_model": "eval_execution"})
+    with pytest.raises(QsqlError, match=rf"has ended, at step {steps:,}"):
+        resume(config={"metric_for_best_model": same}, outcome={"steps": steps})
+    assert resume(config={"metric_for_best_model": same}, outcome={"steps": steps - 1}).resume_from == checkpoint
+
+
 def test_the_run_record_says_how_to_do_it_again(plan, tmp_path):
     resolved = plan("learning_rate=1e-3")
     path = write_plan(resolved, ["qsql", "train"])

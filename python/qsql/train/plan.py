@@ -145,6 +145,8 @@ def make_plan(path: Path, overrides: Sequence[str] = (), options: Options | None
     steps = int(values.get("max_steps") or -1)
     if steps <= 0:
         steps = -(-int(values["num_train_epochs"] * (-(-examples // per_step)) * 1000) // 1000)
+    if resume_from is not None:
+        _check_resumed(run_directory, values, steps)
     size = checkpoint_bytes(shape, training, only_model=bool(values.get("save_only_model"))) if shape else 0
     return Plan(
         config=config,
@@ -421,6 +423,23 @@ def _checkpoint(run_directory: Path, values: dict[str, Any], *, resume: bool) ->
     if values.get("save_only_model"):
         raise QsqlError("checkpoints with save_only_model=true cannot be resumed\nhint: start anew without `--resume`")
     return found[-1]
+
+
+def _check_resumed(run_directory: Path, values: dict[str, Any], steps: int) -> None:
+    """See that the run can go on as it began: the best checkpoint so far is known by one metric only."""
+    path = run_directory / results.RUN
+    earlier = results.read_json(path).get("training", {}) if path.is_file() else {}
+    if earlier.get("outcome", {}).get("steps") == steps:
+        raise QsqlError(
+            f"the run in `{run_directory}` has ended, at step {steps:,}\n"
+            "hint: leave it as it is; for more steps set num_train_epochs or max_steps higher"
+        )
+    before, now = (found.get("metric_for_best_model") for found in (earlier.get("config", {}), values))
+    if earlier and before != now:
+        raise QsqlError(
+            f"the run in `{run_directory}` chooses its best checkpoint by {before or 'nothing'}, and now it is to be "
+            f"{now or 'nothing'}\nhint: resume with the same `--select` and the same configuration"
+        )
 
 
 def _is_whole(state: Path) -> bool:

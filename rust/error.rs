@@ -48,6 +48,12 @@ pub enum Error {
         /// The log beside the database.
         path: PathBuf,
     },
+    /// A rollback journal of a transaction that was broken off: the database file holds a part of it.
+    #[error("`{}` is of a transaction that was broken off, and its database holds a part of that", .path.display())]
+    HotJournal {
+        /// The journal beside the database.
+        path: PathBuf,
+    },
     /// A `tables.json` that is not what it should be.
     #[error("`{}`: {message}", .path.display())]
     Tables {
@@ -127,6 +133,10 @@ impl Error {
             Self::PendingLog { path } => Some(format!(
                 "fold the log in with `sqlite3 {} 'PRAGMA wal_checkpoint(TRUNCATE)'`",
                 path.to_string_lossy().trim_end_matches("-wal")
+            )),
+            Self::HotJournal { path } => Some(format!(
+                "when nothing writes to it any more, roll it back with `sqlite3 {} 'PRAGMA schema_version'`",
+                path.to_string_lossy().trim_end_matches("-journal")
             )),
             Self::Tables { .. } => Some(
                 "the file is a list with `db_id`, `table_names_original`, `column_names_original` and `foreign_keys` of \

@@ -1,5 +1,6 @@
 //! The test suite of a database: every `.sqlite` file in its folder.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -54,11 +55,18 @@ impl Suite {
 
     fn checked(files: Vec<PathBuf>) -> Result<Self> {
         for file in &files {
-            let mut log = file.clone().into_os_string();
-            log.push("-wal");
-            let log = PathBuf::from(log);
+            let beside = |suffix: &str| {
+                let mut name = file.clone().into_os_string();
+                name.push(suffix);
+                PathBuf::from(name)
+            };
+            let log = beside("-wal");
             if std::fs::metadata(&log).is_ok_and(|found| found.len() > 0) {
                 return Err(Error::PendingLog { path: log });
+            }
+            let journal = beside("-journal");
+            if is_hot(&journal) {
+                return Err(Error::HotJournal { path: journal });
             }
         }
         Ok(Self { files })
@@ -103,6 +111,15 @@ fn natural(path: &Path) -> (Vec<(String, u64)>, String) {
     (parts, name)
 }
 
+/// What a rollback journal begins with while its transaction is open (the file format of SQLite, section 3).
+const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+
+/// Whether a rollback journal has pages to be put back.
+fn is_hot(journal: &Path) -> bool {
+    let mut header = [0; JOURNAL_MAGIC.len()];
+    std::fs::File::open(journal).and_then(|mut file| file.read_exact(&mut header)).is_ok() && header == JOURNAL_MAGIC
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +161,20 @@ mod tests {
     fn a_log_with_changes_is_an_error() {
         let root = folder(&["car_1.sqlite", "car_1.sqlite-wal"]);
         assert!(matches!(Suite::find(root.path(), "car_1"), Err(Error::PendingLog { .. })));
+    }
+
+    #[test]
+    fn a_transaction_that_was_broken_off_is_an_error() {
+        let root = folder(&["car_1.sqlite", "car_1.sqlite-journal"]);
+        let journal = root.path().join("car_1/car_1.sqlite-journal");
+        // One that ended leaves nothing, zeros, or no file, by the journal's mode.
+        for header in [&[][..], &[0; 512]] {
+            std::fs::write(&journal, header).unwrap();
+            assert!(Suite::find(root.path(), "car_1").is_ok());
+        }
+        std::fs::write(&journal, JOURNAL_MAGIC).unwrap();
+        assert!(matches!(Suite::find(root.path(), "car_1"), Err(Error::HotJournal { path }) if path == journal));
+        assert!(matches!(Suite::single(root.path(), "car_1"), Err(Error::HotJournal { .. })));
     }
 
     #[test]

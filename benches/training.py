@@ -17,6 +17,7 @@ import itertools
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -77,8 +78,10 @@ VARIANTS = {
     "two GPUs, 32, shard_grad_op": Variant(FAST, (ROW_OF_16, *SHARD_GRAD_OP), gpus=2),
     "two GPUs, 16, shard_grad_op, single layers": Variant(FAST, (*SHARD_GRAD_OP, "--layers-together=1"), gpus=2),
     "one GPU, 16, compiled": Variant(FAST, (TWO_ROWS, "--compile")),
+    "one GPU, 16 in one row, compiled": Variant(FAST, (ROW_OF_16, "--compile")),
     "two GPUs, 8": Variant(FAST, (HALF, *FSDP), gpus=2),
     "two GPUs, 8, shard_grad_op": Variant(FAST, (HALF, *SHARD_GRAD_OP), gpus=2),
+    "two GPUs, 8, shard_grad_op, compiled": Variant(FAST, (HALF, *SHARD_GRAD_OP, "--compile"), gpus=2),
     "two GPUs, 8, ZeRO-2": Variant(FAST, (HALF, *ZERO_2), gpus=2),
     "two GPUs, 8, no shards": Variant(FAST, (HALF,), gpus=2),
     "two GPUs, 16": Variant(FAST, tuple(FSDP), gpus=2),
@@ -122,6 +125,17 @@ def make_model(shape: Shape, folder: Path, tokenizer: Path) -> None:
     vocabulary.save_pretrained(folder)
 
 
+def write_model(shape: str, folder: Path, tokenizer: Path) -> None:
+    """Make a model in a process of its own, so that this one holds nothing on the GPU."""
+    started = time.perf_counter()
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import training; from pathlib import Path; "
+    code += "shape = training.TINY if sys.argv[2] == 'tiny' else training.QWEN3_4B; "
+    code += "training.make_model(shape, Path(sys.argv[3]), Path(sys.argv[4]))"
+    places = [str(Path(__file__).parent), shape, str(folder), str(tokenizer)]
+    subprocess.run([sys.executable, "-c", code, *places], check=True)
+    print(f"model written in {time.perf_counter() - started:.0f} s", flush=True)
+
+
 def measure(name: str, settings: argparse.Namespace, model: Path, work: Path) -> dict[str, Any]:
     """Run a variant; returns its figures, or why there are none."""
     variant = VARIANTS[name]
@@ -156,12 +170,14 @@ def measure(name: str, settings: argparse.Namespace, model: Path, work: Path) ->
     first, last = entries[WARM_UP - 1], entries[-1]
     timed = last["step"] - first["step"]
     seconds, tokens = (last[key] - first[key] for key in ("seconds", "tokens"))
+    of_steps = [round(b["seconds"] - a["seconds"], 4) for a, b in itertools.pairwise(entries)]
     examples = json.loads((out / "run.json").read_text())["training"]["examples_per_step"]
     shape = TINY if settings.shape == "tiny" else QWEN3_4B
     figures |= {
         "examples_per_step": examples,
         "seconds_per_step": seconds / timed,
-        "seconds_of_steps": [round(b["seconds"] - a["seconds"], 4) for a, b in itertools.pairwise(entries)],
+        "median_seconds_per_step": statistics.median(of_steps[WARM_UP - 1 :]),
+        "seconds_of_steps": of_steps,
         "examples_per_second": examples * timed / seconds,
         "tokens_per_second": tokens / seconds,
         "model_flops_utilisation": 6 * shape.parameters * tokens / seconds / (settings.peak_flops * variant.gpus),
@@ -191,7 +207,7 @@ def compare(figures: dict[str, dict[str, Any]]) -> None:
 
 def table(figures: dict[str, dict[str, Any]]) -> str:
     """Write the figures as a Markdown table."""
-    head = ["variant", "s/step", "examples/s", "x", "real tokens/s", "MFU", "peak GiB", "reserved GiB"]
+    head = ["variant", "s/step", "median", "examples/s", "x", "real tokens/s", "MFU", "peak GiB", "reserved GiB"]
     head += ["largest loss difference"]
     rows = [head, ["---"] * len(head)]
     for name, row in figures.items():
@@ -203,6 +219,7 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
             [
                 name,
                 f"{row['seconds_per_step']:.3f}",
+                f"{row['median_seconds_per_step']:.3f}",
                 f"{row['examples_per_second']:.1f}",
                 f"{row['times_as_fast']:.2f}",
                 f"{row['tokens_per_second']:,.0f}",
@@ -232,7 +249,9 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, help="to measure; others in --out stay")
     parser.add_argument("--gpus", type=int, choices=(1, 2), default=1)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--work", type=Path, help="folder for models and runs, of 30 GB for Qwen3-4B")
+    parser.add_argument(
+        "--work", type=Path, help="folder for models and runs, of 30 GB for Qwen3-4B; a model there is used again"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--peak-flops", type=float, default=PEAK_FLOPS)
     settings = parser.parse_args()
@@ -248,16 +267,10 @@ def main() -> None:
     elif settings.data is None or settings.tokenizer is None:
         parser.error("--data and --tokenizer are needed for Qwen3-4B")
     settings.data = (settings.data or work / "tiny" / "data").resolve()
-    model = work / "model"
-    started = time.perf_counter()
-    # In a process of its own, so that this one holds nothing on the GPU.
+    model = work / settings.shape
     tokenizer = settings.tokenizer or work / "tiny" / "model"
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import training; from pathlib import Path; "
-    code += "shape = training.TINY if sys.argv[2] == 'tiny' else training.QWEN3_4B; "
-    code += "training.make_model(shape, Path(sys.argv[3]), Path(sys.argv[4]))"
-    places = [str(Path(__file__).parent), settings.shape, str(model), str(tokenizer)]
-    subprocess.run([sys.executable, "-c", code, *places], check=True)
-    print(f"model written in {time.perf_counter() - started:.0f} s", flush=True)
+    if not (model / "tokenizer_config.json").is_file():
+        write_model(settings.shape, model, tokenizer)
     about = {"machine": machine(), "steps": settings.steps, "timed_from_step": WARM_UP}
     figures: dict[str, dict[str, Any]] = {}
     if settings.out.exists():

@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
+from torch.distributed.tensor import DTensor
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from qsql.train.fsdp import Fsdp2
@@ -85,6 +86,7 @@ def train(*, together: int, reshard: bool = True, recomputed: bool = False, mixe
     if recomputed:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     Fsdp2(together).on_init_end(None, None, None, model=model)
+    divided = {isinstance(weight, DTensor) for weight in model.parameters()}
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     model, optimizer = accelerator.prepare(model, optimizer)
     groups = {id(found) for module in model.modules() if (found := group_of(module)) is not None}
@@ -104,7 +106,14 @@ def train(*, together: int, reshard: bool = True, recomputed: bool = False, mixe
             copied.append(logits[0, :3].double().abs().sum().item())
         model.train()
     sums = sums_of(accelerator.get_state_dict(model))
-    return {"losses": losses, "rounded": rounded, "copied": copied, "sums": sums, "groups": len(groups)}
+    return {
+        "divided": sorted(divided),
+        "losses": losses,
+        "rounded": rounded,
+        "copied": copied,
+        "sums": sums,
+        "groups": len(groups),
+    }
 
 
 def main() -> None:

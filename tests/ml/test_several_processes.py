@@ -149,6 +149,8 @@ def test_groups_of_layers_train_as_the_whole_model(tmp_path):
         assert way["losses"] == pytest.approx(losses, rel=close), name
         assert way["copied"] == pytest.approx(copied, rel=close), name
         assert way["sums"] == pytest.approx(sums, rel=close), name
+        # Never some of them: for such a mixture optimizers are not fused.
+        assert way["divided"] == ["one by one" not in name], name
         # Whatever the weights are rounded to, the loss is not.
         assert not all(way["rounded"]), name
 

@@ -7,7 +7,6 @@ wait. For a group it is done once.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,25 +22,33 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def group_layers(layers: Sequence[nn.Module], layers_together: int, *, upcast: bool, **options: Any) -> int:
-    """Divide the layers of a model with FSDP 2, several at a time; the rest of the model is left for later.
+def divide(
+    model: nn.Module, layers: Sequence[nn.Module], layers_together: int, *, reshard: bool, upcast: bool, **options: Any
+) -> int:
+    """Divide a model with FSDP 2, its layers several at a time.
+
+    The rest, embeddings above all, is a group of its own, which is not freed between forward and backward pass. It is
+    divided here too, and not left to accelerate: for divided and undivided weights together transformers makes an
+    optimizer that steps on them one by one, which takes as long as half a pass.
 
     Args:
-        layers: The layers of a model, in order, not divided yet.
+        model: Not divided yet.
+        layers: Its layers, in order.
         layers_together: How many consecutive layers are gathered and freed together.
+        reshard: Whether layers are freed between forward and backward pass.
         upcast: Whether trained weights are to be float32, as mixed precision wants them.
         options: Of `fully_shard`.
 
     Returns:
-        How many groups there are.
+        How many groups of layers there are.
     """
+    for parameter in model.parameters():
+        if upcast and parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
     starts = range(0, len(layers), layers_together)
     for start in starts:
-        group = layers[start : start + layers_together]
-        for parameter in itertools.chain.from_iterable(layer.parameters() for layer in group):
-            if upcast and parameter.requires_grad:
-                parameter.data = parameter.data.to(torch.float32)
-        fully_shard(group, **options)
+        fully_shard(layers[start : start + layers_together], reshard_after_forward=reshard, **options)
+    fully_shard(model, reshard_after_forward=False, **options)
     return len(starts)
 
 
@@ -53,7 +60,7 @@ class Fsdp2(TrainerCallback):  # type: ignore[misc]
         self._layers_together = layers_together
 
     def on_init_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Change the settings that accelerate divides the model by, and divide the layers where it can be done."""
+        """Change the settings that accelerate divides the model by, and divide it where that can be done."""
         del args, state, control
         accelerator = AcceleratorState()
         plugin = accelerator.fsdp_plugin
@@ -65,15 +72,16 @@ class Fsdp2(TrainerCallback):  # type: ignore[misc]
         layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
         if self._layers_together == 1 or not _are_plain(model, layers, accelerator):
             return
-        groups = group_layers(
+        groups = divide(
+            model,
             layers,
             self._layers_together,
+            reshard=plugin.reshard_after_forward,
             upcast=accelerator.mixed_precision != "no",
-            reshard_after_forward=plugin.reshard_after_forward,
             offload_policy=plugin.cpu_offload,
             mp_policy=plugin.mixed_precision_policy or MixedPrecisionPolicy(),
         )
-        # accelerate would look for layers of a class that `fully_shard` has renamed; the rest it divides as one.
+        # accelerate leaves a model that is divided as it is, but looks for its layers by a name that has changed.
         plugin.auto_wrap_policy = None
         PartialState().print(f"qsql: FSDP gathers the layers in {groups} groups of up to {self._layers_together}")
 

@@ -144,7 +144,7 @@ def measure(name: str, settings: argparse.Namespace, model: Path, work: Path) ->
     values = [f"model_name_or_path={model}", f"dataset_dir={settings.data}", f"output_dir={out}"]
     values += [f"max_steps={settings.steps}", *ALONE, *variant.arguments]
     if settings.shape == "tiny":
-        values += ["use_cpu=true", "bf16=false", "preprocessing_num_workers=1", "dataloader_num_workers=0"]
+        values += ["use_cpu=true", "bf16=false", "dataloader_num_workers=0"]
         values += ["learning_rate=5e-3", "warmup_steps=3"]
     command = [sys.executable, "-m", "qsql", "train", str(variant.config), *values]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0,1").split(",")

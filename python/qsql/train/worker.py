@@ -71,6 +71,10 @@ def callbacks(run_directory: Path, training: dict[str, Any]) -> list[TrainerCall
                 row_budget=options["row_budget"],
             )
         )
+    if options["padding_free"]:
+        from qsql.train.token_count import TokenCount  # noqa: PLC0415
+
+        wanted.append(TokenCount())
     if training["config"].get("fsdp"):
         from qsql.train.fsdp import Fsdp2  # noqa: PLC0415
 

@@ -9,18 +9,35 @@ from qsql.train.progress import Progress
 from qsql.training_log import LogReader, latest_by_step, read_log
 
 STEP = '{"current_steps": 40, "total_steps": 3500, "loss": 0.5123, "lr": 5e-06, "epoch": 0.1, "percentage": 1.1, '
-STEP += '"elapsed_time": "0:01:20", "remaining_time": "1:55:20", "throughput": 1361.2, "total_tokens": 112000}\n'
+STEP += '"elapsed_time": "0:01:20", "remaining_time": "1:00:00", "throughput": 9999.9, "total_tokens": 112000}\n'
+TIMES = {"step": 40, "loss": 0.5123, "seconds": 80.0, "tokens": 108880}
 
 
 def test_a_line_of_progress_says_what_matters(tmp_path):
     log = tmp_path / "trainer_log.jsonl"
     log.write_text(STEP + '{"current_steps": 40, "total_steps": 3500, "eval_loss": 0.61}\n', encoding="utf-8")
-    progress = Progress()
+    progress = Progress(steps=3500)
     for entry in read_log(log):
         progress.update(entry)
-    progress.update({"step": 40, "execution": 0.325})
+    progress.update(TIMES)
+    progress.update({"step": 40, "execution": 0.325, "seconds": 3.0})
     line = "step 40/3,500  loss 0.5123  eval loss 0.6100  execution 32.5%  lr 5.0e-06  1,361 tokens/s  1:55:20 left"
     assert str(progress) == line
+
+
+def test_a_resumed_run_is_as_fast_as_its_own_steps():
+    # LLaMA-Factory divides what was seen before by the time since.
+    progress = Progress(first_step=30, first_tokens=100_000, step=30, steps=3500)
+    progress.update({"step": 30, "loss": 0.5, "seconds": 0.0, "tokens": 100_000})
+    assert str(progress) == "step 30/3,500  loss 0.5000"
+    progress.update(TIMES)
+    assert str(progress) == "step 40/3,500  loss 0.5123  111 tokens/s  7:41:20 left"
+
+
+def test_tokens_that_are_not_counted_have_no_rate():
+    progress = Progress(steps=80)
+    progress.update(TIMES | {"tokens": 0})
+    assert str(progress) == "step 40/80  loss 0.5123  0:01:20 left"
 
 
 def test_lines_are_read_once_and_only_when_they_are_finished(tmp_path):

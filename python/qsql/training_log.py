@@ -1,4 +1,4 @@
-"""The logs of a training run: LLaMA-Factory's trainer log and our execution accuracies, JSON lines by step."""
+"""The logs of a training run: LLaMA-Factory's trainer log, our times and execution accuracies; JSON lines by step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TRAINER_LOG = "trainer_log.jsonl"
+STEP_LOG = "steps.jsonl"
 EXECUTION_LOG = "execution.jsonl"
+TRAINER_STATE = "trainer_state.json"
+"""What transformers leaves in a run and in each checkpoint: steps, tokens, the best checkpoint."""
 
 
 class LogReader:

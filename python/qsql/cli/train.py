@@ -104,13 +104,14 @@ def train_command(
 
 def _run(plan: Plan) -> None:
     from qsql.train.launch import run
+    from qsql.training_log import TRAINER_STATE
 
     directory = plan.run_directory
     with _progress_line() as progress:
         try:
             outcome = run(plan, sys.argv, progress)
         except KeyboardInterrupt:
-            checkpoints = any(directory.glob("checkpoint-*/trainer_state.json"))
+            checkpoints = any(directory.glob(f"checkpoint-*/{TRAINER_STATE}"))
             way = "`--resume` goes on from the last checkpoint" if checkpoints else "there is no checkpoint yet"
             note(f"interrupted; {way}; the log is `{directory / 'train.log'}`")
             raise
@@ -185,8 +186,11 @@ def _progress_line() -> Iterator[Callable[[Progress], object]]:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
 
-    with Bar(BarColumn(bar_width=20), TextColumn("{task.description}"), console=Console(stderr=True)) as bar:
+    # On a narrow terminal it goes on in a second line.
+    text = TextColumn("{task.description}", table_column=Column(no_wrap=False))
+    with Bar(BarColumn(bar_width=20), text, console=Console(stderr=True)) as bar:
         task = bar.add_task("starting", total=None)
 
         def show(progress: Progress) -> None:

@@ -19,7 +19,7 @@ from qsql.train.failures import explain
 from qsql.train.plan import LOG, Plan, write_plan
 from qsql.train.progress import Progress
 from qsql.train.sharding import fsdp_config
-from qsql.training_log import EXECUTION_LOG, TRAINER_LOG, LogReader
+from qsql.training_log import EXECUTION_LOG, STEP_LOG, TRAINER_LOG, TRAINER_STATE, LogReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,7 +75,7 @@ def run(plan: Plan, argv: Sequence[str], progress: Callable[[Progress], object] 
     write_plan(plan, argv)
     directory = plan.run_directory
     if plan.resume_from is None:
-        for name in (LOG, EXECUTION_LOG, "steps.jsonl"):
+        for name in (LOG, EXECUTION_LOG, STEP_LOG):
             (directory / name).unlink(missing_ok=True)
     started = time.perf_counter()
     status = _follow(plan, progress)
@@ -90,10 +90,10 @@ def run(plan: Plan, argv: Sequence[str], progress: Callable[[Progress], object] 
 
 def _follow(plan: Plan, progress: Callable[[Progress], object] | None) -> int:
     directory = plan.run_directory
-    readers = [LogReader(directory / name) for name in (TRAINER_LOG, EXECUTION_LOG)]
+    readers = [LogReader(directory / name) for name in (TRAINER_LOG, STEP_LOG, EXECUTION_LOG)]
     for reader in readers:
         reader.skip()
-    figures = Progress(steps=plan.steps)
+    figures = _begin(plan)
     with (directory / LOG).open("ab") as log:
         # A session of its own: the terminal sends Ctrl-C to us alone, and we pass it on once.
         child = subprocess.Popen(  # noqa: S603
@@ -125,6 +125,14 @@ def _follow(plan: Plan, progress: Callable[[Progress], object] | None) -> int:
                 child.stdin.close()
 
 
+def _begin(plan: Plan) -> Progress:
+    if plan.resume_from is None:
+        return Progress(steps=plan.steps)
+    state = results.read_json(plan.resume_from / TRAINER_STATE)
+    step, tokens = int(state["global_step"]), int(state.get("num_input_tokens_seen", 0))
+    return Progress(first_step=step, first_tokens=tokens, step=step, steps=plan.steps)
+
+
 def variables(plan: Plan) -> dict[str, str]:
     """The environment of the worker; what the user has set stays, except for the buffering of the log."""
     ours = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
@@ -151,7 +159,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _finish(plan: Plan, seconds: float) -> Outcome:
     directory = plan.run_directory
-    state: dict[str, Any] = results.read_json(directory / "trainer_state.json")
+    state: dict[str, Any] = results.read_json(directory / TRAINER_STATE)
     best, metric = state.get("best_model_checkpoint"), plan.config.values.get("metric_for_best_model", "loss")
     best_step = int(str(best).rpartition("-")[2]) if best else None
     outcome = Outcome(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
+from qsql.training_log import STEP_LOG
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-STEPS = "steps.jsonl"
 
 
 class Meter(TrainerCallback):  # type: ignore[misc]  # transformers is untyped where it is not installed
@@ -24,7 +24,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # transformers is untyped w
     """
 
     def __init__(self, run_directory: Path) -> None:
-        self._path = run_directory / STEPS
+        self._path = run_directory / STEP_LOG
         self._started = 0.0
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:

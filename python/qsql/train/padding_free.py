@@ -8,28 +8,25 @@ registered attention function.
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.state import PartialState
-from transformers import AttentionInterface, AttentionMaskInterface, TrainerCallback
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import TrainerCallback
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from qsql._core import QsqlError
 from qsql.train.balance import balance
+from qsql.train.varlen import use_varlen_attention
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 IGNORED = -100
 """The label of a token that is not trained."""
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 """Models whose forward pass is known to keep examples apart by position ids and to take `logits_to_keep`."""
-VARLEN = "qsql_varlen"
 LENGTH_STEP = 2048
 """Of the length of the longest example that varlen attention is told, in tokens; the cutoff of the shipped recipes."""
 USABLE_MEMORY = 0.94
@@ -80,64 +77,6 @@ def concatenate(features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def make_varlen_attention() -> Callable[..., tuple[torch.Tensor, None]]:
-    """Build an attention function for concatenated rows on torch's flash attention for sequences of any lengths.
-
-    What the installed torch calls its arguments is found out here, once, so that compiled layers need not.
-    """
-    from torch.nn.attention import varlen  # noqa: PLC0415 - since torch 2.10
-
-    parameters = inspect.signature(varlen.varlen_attn).parameters
-    # torch 2.10 has `is_causal`, later ones a window; not all of them take fewer keys than queries.
-    settings: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in parameters else {"is_causal": True}
-    fewer_keys, takes_scale = "enable_gqa" in parameters, "scale" in parameters
-    if fewer_keys:
-        settings["enable_gqa"] = True
-
-    def attend(
-        module: torch.nn.Module,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        scaling: float | None = None,
-        **kwargs: Any,
-    ) -> tuple[torch.Tensor, None]:
-        """Attend within each example; shapes as in transformers: (1, heads, tokens, size) to (1, tokens, heads, size).
-
-        Rows that are not concatenated (evaluation, generation) go to `sdpa_attention_forward`.
-        """
-        bounds = kwargs.get("cu_seq_lens_q")
-        if bounds is None:
-            plain: tuple[torch.Tensor, None] = sdpa_attention_forward(
-                module, query, key, value, attention_mask, scaling=scaling, **kwargs
-            )
-            return plain
-        scale = {}
-        if scaling is not None and abs(scaling - query.shape[-1] ** -0.5) > 1e-9:
-            if not takes_scale:
-                raise QsqlError("this torch scales attention in one way only\nhint: use `--attention masked`")
-            scale = {"scale": scaling}
-        if not fewer_keys:
-            groups = query.shape[1] // key.shape[1]
-            key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-        # Norms and rotations give float32 under autocast, which casts for SDPA but not for this kernel.
-        rows = [tensor.to(value.dtype).squeeze(0).transpose(0, 1) for tensor in (query, key, value)]
-        longest = kwargs["max_length_q"]
-        output = varlen.varlen_attn(*rows, bounds, bounds, longest, longest, **settings, **scale)
-        return output.unsqueeze(0), None
-
-    return attend
-
-
-def varlen_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
-    """Build no mask for concatenated rows, whose bounds the attention function gets, and SDPA's for all others."""
-    if attention_mask is None:
-        return None
-    mask: torch.Tensor | None = sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
-    return mask
-
-
 class PaddingFree(TrainerCallback):  # type: ignore[misc]
     """Turns the training batches of a trainer into rows without padding, when training begins."""
 
@@ -181,9 +120,7 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
             model.register_forward_pre_hook(refuse_padding, with_kwargs=True)
             attention = self._choose_attention(args)
             if attention == "varlen":
-                AttentionInterface.register(VARLEN, make_varlen_attention())
-                AttentionMaskInterface.register(VARLEN, varlen_mask)
-                model.set_attn_implementation(VARLEN)
+                use_varlen_attention(model)
             limit = self.row_limit(args)
             if limit is not None and any(layer.gradient_checkpointing for layer in layers):
                 checkpoint_long_rows(model, layers, limit)

@@ -18,6 +18,7 @@ from qsql.train.arguments import known_arguments, known_templates
 from qsql.train.dataset import CHARACTERS_PER_TOKEN, Part, read_parts
 from qsql.train.memory import KNOWN_SHAPES, Shape, Training, checkpoint_bytes, estimate, row_budget
 from qsql.train.sharding import cannot_generate, layers_gathered, shards
+from qsql.training_log import TRAINER_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -407,7 +408,7 @@ def _checkpoint(run_directory: Path, values: dict[str, Any], *, resume: bool) ->
     """Find the checkpoint to go on from; without `resume`, see to it that no earlier run is in the way."""
     # The state is written last, so a checkpoint without it was cut off.
     found = sorted(
-        (state.parent for state in run_directory.glob("checkpoint-*/trainer_state.json") if _is_whole(state)),
+        (state.parent for state in run_directory.glob(f"checkpoint-*/{TRAINER_STATE}") if _is_whole(state)),
         key=lambda folder: int(folder.name.rpartition("-")[2]),
     )
     if not resume:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 
@@ -10,6 +11,10 @@ from typing import Any
 class Progress:
     """The newest figures; None for what is not known yet."""
 
+    first_step: int = 0
+    """Step of the checkpoint that the run goes on from."""
+    first_tokens: int = 0
+    """Tokens that were seen before it."""
     step: int = 0
     steps: int | None = None
     loss: float | None = None
@@ -27,8 +32,17 @@ class Progress:
         self.eval_loss = entry.get("eval_loss", self.eval_loss)
         self.execution = entry.get("execution", self.execution)
         self.learning_rate = entry.get("lr", self.learning_rate)
-        self.tokens_per_second = entry.get("throughput", self.tokens_per_second)
-        self.time_left = entry.get("remaining_time", self.time_left)
+        if "tokens" in entry:
+            self._measure(entry["seconds"], entry["tokens"])
+
+    def _measure(self, seconds: float, tokens: int) -> None:
+        """Tell how fast it goes, and for how long, by the seconds since training began or went on."""
+        done = self.step - self.first_step
+        if seconds <= 0 or done <= 0:
+            return
+        self.tokens_per_second = (tokens - self.first_tokens) / seconds if tokens else None
+        if self.steps is not None:
+            self.time_left = str(timedelta(seconds=int((self.steps - self.step) * seconds / done)))
 
     def __str__(self) -> str:
         """One line, such as `step 40/3,500  loss 0.512  lr 5.0e-06  1,361 tokens/s  2:00:00 left`."""

@@ -10,7 +10,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from qsql import QsqlError
 from qsql.train.padding_free import IGNORED, PaddingFree, checkpoint_long_rows, concatenate
-from qsql.train.varlen import use_varlen_attention
+from qsql.train.row_attention import use_row_attention
 
 EXAMPLES = [
     {"input_ids": [5, 6, 7, 8, 9], "labels": [IGNORED, IGNORED, IGNORED, 8, 9]},
@@ -81,14 +81,15 @@ def varlen_by_loops(query, key, value, bounds, _, longest, __, *, window_size=(-
     return torch.cat(rows)
 
 
-def test_varlen_attention_gets_what_keeps_examples_apart(model, monkeypatch):
+@pytest.mark.parametrize("kind", ["varlen", "looped"])
+def test_each_example_is_attended_to_by_itself(model, monkeypatch, kind):
     from torch.nn.attention import varlen  # noqa: PLC0415
 
     expected = model(**concatenate(EXAMPLES), num_items_in_batch=1).loss.item()
     padded = {"input_ids": torch.tensor([[1, 2, 3], [4, 5, 0]]), "attention_mask": torch.tensor([[1, 1, 1], [1, 1, 0]])}
     logits = model(**padded).logits
     monkeypatch.setattr(varlen, "varlen_attn", varlen_by_loops)
-    use_varlen_attention(model)
+    use_row_attention(model, kind)
     with monkeypatch.context() as patch:
         # What it finds out by looking at the positions, the CPU would have to ask the GPU.
         patch.setattr(transformers.masking_utils, "find_packed_sequence_indices", None)

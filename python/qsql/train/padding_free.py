@@ -9,7 +9,7 @@ registered attention function.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from accelerate.state import PartialState
@@ -18,7 +18,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from qsql._core import QsqlError
 from qsql.train.balance import balance
-from qsql.train.varlen import use_varlen_attention
+from qsql.train.row_attention import use_row_attention
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,8 +119,8 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
             balanced = balance(loader, args.gradient_accumulation_steps)
             model.register_forward_pre_hook(refuse_padding, with_kwargs=True)
             attention = self._choose_attention(args)
-            if attention == "varlen":
-                use_varlen_attention(model)
+            if attention != "masked":
+                use_row_attention(model, attention)
             limit = self.row_limit(args)
             if limit is not None and any(layer.gradient_checkpointing for layer in layers):
                 checkpoint_long_rows(model, layers, limit)
@@ -131,7 +131,7 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
                 layer.compile(dynamic=True)
             PartialState().print(f"qsql: {len(layers)} layers are compiled")
 
-    def _choose_attention(self, args: Any) -> str:
+    def _choose_attention(self, args: Any) -> Literal["varlen", "looped", "masked"]:
         usable = (
             torch.cuda.is_available()
             and not args.use_cpu
@@ -144,7 +144,12 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
                 "`--attention varlen` needs torch 2.10 or later, bf16 and a GPU of the Ampere generation or later\n"
                 "hint: use `--attention masked`"
             )
-        return "varlen" if usable and self._attention != "masked" else "masked"
+        if self._attention == "masked":
+            return "masked"
+        if usable:
+            return "varlen"
+        # Of compiled layers there would be one for each number of examples.
+        return "looped" if args.use_cpu and not self._compile else "masked"
 
     def row_limit(self, args: Any) -> int | None:
         """Tokens of a row whose activations can be kept; None if all are handled as the configuration says."""

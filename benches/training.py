@@ -31,7 +31,7 @@ from typing import Any
 
 from qsql.train.memory import GIB, QWEN3_4B, Shape
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 CARD, FAST = (ROOT / "configs" / "train" / f"{name}.yaml" for name in ("qwen3_4b_sft", "qwen3_4b_sft_fast"))
 WARM_UP = 5
 """Steps that are not timed: memory is allocated and kernels are chosen or compiled."""
@@ -154,7 +154,7 @@ def measure(name: str, settings: argparse.Namespace, model: Path, work: Path) ->
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     figures: dict[str, Any] = {
-        "command": " ".join(["qsql", "train", str(variant.config.relative_to(ROOT)), *variant.arguments]),
+        "command": " ".join(["qsql", "train", str(variant.config), *variant.arguments]).replace(f"{ROOT}/", ""),
         "wall_seconds": round(time.perf_counter() - started, 1),
         "gpus": variant.gpus,
     }

@@ -125,7 +125,8 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
             if limit is not None and any(layer.gradient_checkpointing for layer in layers):
                 checkpoint_long_rows(model, layers, limit)
             rows = "batches without padding, as long on all GPUs" if balanced else "batches without padding"
-            PartialState().print(f"qsql: {rows}, {attention} attention, activations kept up to {limit} tokens")
+            kept = "" if limit is None else f", activations kept up to {limit} tokens"
+            PartialState().print(f"qsql: {rows}, {attention} attention{kept}")
         if self._compile:
             for layer in layers:
                 layer.compile(dynamic=True)

@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.tensor import DTensor
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -85,13 +86,14 @@ def train(*, together: int, reshard: bool = True, recomputed: bool = False, mixe
     model = make_model()
     if recomputed:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    Fsdp2(together).on_init_end(None, None, None, model=model)
+    callback = Fsdp2(together)
+    callback.on_init_end(None, None, None, model=model)
     divided = {isinstance(weight, DTensor) for weight in model.parameters()}
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     model, optimizer = accelerator.prepare(model, optimizer)
     groups = {id(found) for module in model.modules() if (found := group_of(module)) is not None}
     rank, ranks = accelerator.process_index, accelerator.num_processes
-    losses, copied, rounded = [], [], []
+    losses, copied, rounded, lent = [], [], [], []
     for examples in make_steps():
         loss = loss_of(model, examples[rank::ranks], sum(len(ids) - 1 for ids in examples)) * ranks
         rounded.append(torch.equal(loss, loss.to(torch.bfloat16).to(loss.dtype)))
@@ -100,18 +102,31 @@ def train(*, together: int, reshard: bool = True, recomputed: bool = False, mixe
         optimizer.zero_grad()
         losses.append(accelerator.reduce(loss.detach(), "mean").item())
         model.eval()
+        with torch.no_grad():
+            # As in an evaluation, which leaves weights gathered that are kept until a backward pass.
+            loss_of(model, examples, 1)
+        callback.on_evaluate(None, None, None, model=model)
         with torch.no_grad(), ready_to_generate(model) as ready:
+            lent.append(ready is model)
             # Each process alone, with an input of its own.
             logits = ready(input_ids=torch.arange(3 + rank)[None]).logits
             copied.append(logits[0, :3].double().abs().sum().item())
         model.train()
-    sums = sums_of(accelerator.get_state_dict(model))
+    weights = accelerator.get_state_dict(model)
+    with torch.no_grad():
+        loss_of(model.eval(), examples, 1)
+    callback.on_evaluate(None, None, None, model=model)
+    # As the best checkpoint is loaded after the last evaluation.
+    whole = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_model_state_dict(model, {name: 2 * values for name, values in weights.items()}, options=whole)
     return {
         "divided": sorted(divided),
         "losses": losses,
         "rounded": rounded,
         "copied": copied,
-        "sums": sums,
+        "lent": lent,
+        "sums": sums_of(weights),
+        "loaded": sums_of(accelerator.get_state_dict(model)),
         "groups": len(groups),
     }
 

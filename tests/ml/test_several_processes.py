@@ -149,6 +149,9 @@ def test_groups_of_layers_train_as_the_whole_model(tmp_path):
         assert way["losses"] == pytest.approx(losses, rel=close), name
         assert way["copied"] == pytest.approx(copied, rel=close), name
         assert way["sums"] == pytest.approx(sums, rel=close), name
+        assert way["loaded"] == pytest.approx({key: 2 * value for key, value in way["sums"].items()}, rel=1e-6), name
+        # What generates is never the divided model, which would be gathered for each token.
+        assert not any(way["lent"]), name
         # Never some of them: for such a mixture optimizers are not fused.
         assert way["divided"] == ["one by one" not in name], name
         # Whatever the weights are rounded to, the loss is not.

@@ -7,11 +7,12 @@ wait. For a group it is done once.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.state import AcceleratorState, PartialState
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from transformers import TrainerCallback
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -42,14 +43,22 @@ def divide(
     Returns:
         How many groups of layers there are.
     """
-    for parameter in model.parameters():
-        if upcast and parameter.requires_grad:
-            parameter.data = parameter.data.to(torch.float32)
     starts = range(0, len(layers), layers_together)
     for start in starts:
-        fully_shard(layers[start : start + layers_together], reshard_after_forward=reshard, **options)
+        group = layers[start : start + layers_together]
+        if upcast:
+            _upcast(group)
+        fully_shard(group, reshard_after_forward=reshard, **options)
+    if upcast:
+        _upcast([model])
     fully_shard(model, reshard_after_forward=False, **options)
     return len(starts)
+
+
+def _upcast(modules: Sequence[nn.Module]) -> None:
+    for parameter in itertools.chain.from_iterable(module.parameters() for module in modules):
+        if parameter.requires_grad and parameter.dtype != torch.float32:
+            parameter.data = parameter.data.to(torch.float32)
 
 
 class Fsdp2(TrainerCallback):  # type: ignore[misc]
@@ -84,6 +93,17 @@ class Fsdp2(TrainerCallback):  # type: ignore[misc]
         # accelerate leaves a model that is divided as it is, but looks for its layers by a name that has changed.
         plugin.auto_wrap_policy = None
         PartialState().print(f"qsql: FSDP gathers the layers in {groups} groups of up to {self._layers_together}")
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Free what the last batch has left gathered.
+
+        What is kept for a backward pass that does not come is no DTensor, and the weights of a checkpoint cannot be
+        loaded into it.
+        """
+        del args, state, control
+        for module in model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
 
 
 def _are_plain(model: Any, layers: Sequence[nn.Module], accelerator: Any) -> bool:

@@ -273,12 +273,12 @@ def main() -> None:
     elif settings.data is None or settings.tokenizer is None:
         parser.error("--data and --tokenizer are needed for Qwen3-4B")
     settings.data = (settings.data or work / "tiny" / "data").resolve()
-    model = work / settings.shape
+    model = work / f"model-{settings.shape}"
     tokenizer = settings.tokenizer or work / "tiny" / "model"
     if not (model / "tokenizer_config.json").is_file():
         write_model(settings.shape, model, tokenizer)
     about = {"machine": machine(), "steps": settings.steps, "logging_steps": settings.logging_steps}
-    about |= {"timed_from_step": WARM_UP}
+    about |= {"timed_from_step": -(-WARM_UP // settings.logging_steps) * settings.logging_steps}
     figures: dict[str, dict[str, Any]] = {}
     if settings.out.exists():
         earlier = json.loads(settings.out.read_text(encoding="utf-8"))

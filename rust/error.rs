@@ -48,8 +48,8 @@ pub enum Error {
         /// The log beside the database.
         path: PathBuf,
     },
-    /// A rollback journal of a transaction that was broken off: the database file holds a part of it.
-    #[error("`{}` is of a transaction that was broken off, and its database holds a part of that", .path.display())]
+    /// A rollback journal of a transaction that has not ended: the database file holds a part of it.
+    #[error("`{}` is of a transaction that has not ended, and its database holds a part of that", .path.display())]
     HotJournal {
         /// The journal beside the database.
         path: PathBuf,

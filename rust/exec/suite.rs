@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_that_was_broken_off_is_an_error() {
+    fn a_transaction_that_has_not_ended_is_an_error() {
         let root = folder(&["car_1.sqlite", "car_1.sqlite-journal"]);
         let journal = root.path().join("car_1/car_1.sqlite-journal");
         // One that ended leaves nothing, zeros, or no file, by the journal's mode.

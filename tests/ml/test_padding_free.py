@@ -158,3 +158,23 @@ def test_an_unknown_architecture_is_refused(model):
     plugin = PaddingFree(concatenate=True, attention="auto", compile_layers=False, checkpoint_above=None, row_budget={})
     with pytest.raises(QsqlError, match="`gpt_odd`"):
         plugin.on_train_begin(None, None, None, model=model)
+
+
+@pytest.mark.parametrize(
+    ("special", "chosen"),
+    [({}, "looped"), ({"attention_dropout": 0.1}, "masked"), ({"layer_types": ["sliding_attention"] * 2}, "masked")],
+)
+def test_what_the_row_attention_cannot_do_is_left_to_a_mask(model, special, chosen, capsys):
+    for name, value in special.items():
+        setattr(model.config, name, value)
+    dataset = [{"input_ids": [1, 2], "labels": [IGNORED, 2]}] * 4
+    loader = accelerate.Accelerator(cpu=True).prepare(torch.utils.data.DataLoader(dataset, batch_size=2))
+    arguments = type("Arguments", (), {"use_cpu": True, "bf16": False, "fp16": False, "gradient_accumulation_steps": 1})
+    plugins = [
+        PaddingFree(concatenate=True, attention=kind, compile_layers=False, checkpoint_above=None, row_budget={})
+        for kind in ("auto", "varlen")
+    ]
+    plugins[0].on_train_begin(arguments, None, None, model=model, train_dataloader=loader)
+    assert f"without padding, {chosen} attention\n" in capsys.readouterr().out
+    with pytest.raises(QsqlError, match="sliding windows" if special else "needs torch 2.10"):
+        plugins[1].on_train_begin(arguments, None, None, model=model, train_dataloader=loader)

@@ -17,41 +17,55 @@ class Model(torch.nn.Module):
         return input_ids
 
 
-@pytest.fixture
-def counting():
-    """Begin to count; returns the callback, the trainer's arguments and state, and its model."""
+class Training:
+    """What a trainer does that goes on from a checkpoint of 1,000 tokens, as far as the count can see."""
 
-    def begin(asked):
-        args = SimpleNamespace(include_num_input_tokens_seen=asked, device=torch.device("cpu"))
-        # As it is after a checkpoint of 1,000 tokens was loaded.
-        state, model, count = SimpleNamespace(num_input_tokens_seen=1000), Model(), TokenCount()
-        count.on_train_begin(args, state, None, model=model)
-        return count, args, state, model
+    def __init__(self, asked):
+        self.args = SimpleNamespace(include_num_input_tokens_seen=asked, device=torch.device("cpu"))
+        self.state, self.model, self.count = SimpleNamespace(num_input_tokens_seen=1000), Model(), TokenCount()
+        self.begin()
 
-    return begin
+    def begin(self):
+        self.count.on_train_begin(self.args, self.state, None, model=self.model)
+
+    def step(self, *lengths, **flags):
+        self.count.on_step_begin(self.args, self.state, None)
+        for length in lengths:
+            self.model(input_ids=torch.zeros(1, length))
+            assert self.args.include_num_input_tokens_seen == "no"
+        self.count.on_step_end(self.args, self.state, SimpleNamespace(**NOTHING | flags))
 
 
 @pytest.mark.parametrize("looked_at", NOTHING)
-def test_tokens_are_added_where_they_are_looked_at(counting, looked_at):
-    count, args, state, model = counting("non_padding")
-    assert args.include_num_input_tokens_seen == "no"
-    for length in (7, 5):
-        model(input_ids=torch.zeros(1, length))
-        count.on_step_end(args, state, SimpleNamespace(**NOTHING))
-    model.eval()
-    model(input_ids=torch.zeros(1, 100))
-    model.train()
-    assert state.num_input_tokens_seen == 1000
-    for event in (count.on_step_end, count.on_epoch_end):
-        event(args, state, SimpleNamespace(**NOTHING | {looked_at: True}))
-        assert state.num_input_tokens_seen == 1012
-    # What the trainer writes at the end depends on it.
-    assert args.include_num_input_tokens_seen == ("non_padding" if looked_at == "should_training_stop" else "no")
+def test_tokens_are_added_where_they_are_looked_at(looked_at):
+    training = Training("non_padding")
+    training.step(7, 5)
+    training.model.eval()
+    training.model(input_ids=torch.zeros(1, 100))
+    training.model.train()
+    assert training.state.num_input_tokens_seen == 1000
+    training.step(3, **{looked_at: True})
+    assert training.state.num_input_tokens_seen == 1015
+    # What the trainer logs depends on it.
+    assert training.args.include_num_input_tokens_seen == "non_padding"
+    training.step(2, 2)
+    training.count.on_epoch_end(training.args, training.state, SimpleNamespace(**NOTHING | {looked_at: True}))
+    assert training.state.num_input_tokens_seen == 1019
 
 
-def test_tokens_that_nobody_asks_for_are_not_counted(counting):
-    count, args, state, model = counting("no")
-    model(input_ids=torch.zeros(1, 7))
-    count.on_step_end(args, state, SimpleNamespace(**NOTHING | {"should_log": True}))
-    assert state.num_input_tokens_seen == 1000
-    assert args.include_num_input_tokens_seen == "no"
+def test_a_training_that_begins_again_counts_once():
+    training = Training("all")
+    training.count.on_step_begin(training.args, training.state, None)
+    training.model(input_ids=torch.zeros(1, 9))
+    # Memory ran out within the step, and the next attempt has smaller batches.
+    training.begin()
+    training.step(4, should_log=True)
+    assert training.state.num_input_tokens_seen == 1004
+    assert training.args.include_num_input_tokens_seen == "all"
+
+
+def test_tokens_that_nobody_asks_for_are_not_counted():
+    training = Training("no")
+    training.step(7, should_log=True)
+    assert training.state.num_input_tokens_seen == 1000
+    assert training.args.include_num_input_tokens_seen == "no"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback
 
+from qsql._core import QsqlError
 from qsql.training_log import STEP_LOG
 
 if TYPE_CHECKING:
@@ -32,9 +34,21 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # transformers is untyped w
         self._started = time.perf_counter()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Write a line."""
+        """Write a line.
+
+        Raises:
+            QsqlError: If the loss is not a number any more.
+        """
         del control
-        if not logs or "loss" not in logs or not args.should_save:
+        if not logs or "loss" not in logs:
+            return
+        # fp16 leaves out a step that overflows; else the weights are lost with the loss.
+        if not math.isfinite(logs["loss"]) and not args.fp16:
+            raise QsqlError(
+                f"the loss is {logs['loss']} at step {state.global_step}\n"
+                "hint: lower learning_rate or max_grad_norm; `--resume` goes on from the last checkpoint"
+            )
+        if not args.should_save:
             return
         entry: dict[str, Any] = {
             "step": state.global_step,

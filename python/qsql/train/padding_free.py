@@ -18,7 +18,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from qsql._core import QsqlError
 from qsql.train.balance import balance
-from qsql.train.row_attention import use_row_attention
+from qsql.train.row_attention import can_attend, use_row_attention
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,7 +118,7 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
             loader.collate_fn = concatenate
             balanced = balance(loader, args.gradient_accumulation_steps)
             model.register_forward_pre_hook(refuse_padding, with_kwargs=True)
-            attention = self._choose_attention(args)
+            attention = self._choose_attention(args, model.config)
             if attention != "masked":
                 use_row_attention(model, attention)
             limit = self.row_limit(args)
@@ -132,7 +132,12 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
                 layer.compile(dynamic=True)
             PartialState().print(f"qsql: {len(layers)} layers are compiled")
 
-    def _choose_attention(self, args: Any) -> Literal["varlen", "looped", "masked"]:
+    def _choose_attention(self, args: Any, config: Any) -> Literal["varlen", "looped", "masked"]:
+        if self._attention == "varlen" and not can_attend(config):
+            raise QsqlError(
+                "`--attention varlen` knows neither dropout of attention nor sliding windows, and the model has one\n"
+                "hint: use `--attention masked`"
+            )
         usable = (
             torch.cuda.is_available()
             and not args.use_cpu
@@ -145,7 +150,7 @@ class PaddingFree(TrainerCallback):  # type: ignore[misc]
                 "`--attention varlen` needs torch 2.10 or later, bf16 and a GPU of the Ampere generation or later\n"
                 "hint: use `--attention masked`"
             )
-        if self._attention == "masked":
+        if self._attention == "masked" or not can_attend(config):
             return "masked"
         if usable:
             return "varlen"

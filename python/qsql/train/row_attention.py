@@ -23,6 +23,12 @@ ROW_ATTENTION = "qsql_row"
 """The name under which transformers finds it."""
 
 
+def can_attend(config: Any) -> bool:
+    """Whether this attention is all that a model does: no dropout, and each token attends to all before it."""
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return not getattr(config, "attention_dropout", 0.0) and kinds == {"full_attention"}
+
+
 def use_row_attention(model: torch.nn.Module, kind: Literal["varlen", "looped"]) -> None:
     """Have a model of transformers attend within each example of a row."""
     attend_row = make_varlen_attention() if kind == "varlen" else attend_one_by_one
@@ -49,7 +55,7 @@ def use_row_attention(model: torch.nn.Module, kind: Literal["varlen", "looped"])
         return plain
 
     AttentionInterface.register(ROW_ATTENTION, attend)
-    AttentionMaskInterface.register(ROW_ATTENTION, row_mask)
+    AttentionMaskInterface.register(ROW_ATTENTION, sdpa_mask)
     model.set_attn_implementation(ROW_ATTENTION)
     model.register_forward_pre_hook(without_mask, with_kwargs=True)
 
@@ -109,14 +115,6 @@ def attend_one_by_one(
         for part in parts
     ]
     return torch.cat(attended, dim=2).transpose(1, 2).contiguous()
-
-
-def row_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
-    """Build no mask for concatenated rows, whose bounds the attention function gets, and SDPA's for all others."""
-    if attention_mask is None:
-        return None
-    mask: torch.Tensor | None = sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
-    return mask
 
 
 def without_mask(

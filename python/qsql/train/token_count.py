@@ -19,18 +19,33 @@ class TokenCount(TrainerCallback):  # type: ignore[misc]  # transformers is unty
     """Keeps `num_input_tokens_seen`, where the configuration asks for it, at the steps where it is looked at."""
 
     def __init__(self) -> None:
-        self._asked: Any = "no"
+        self._asked: Any = None
         self._own = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Take over from the trainer, which counts unless this says `no`."""
+        """Begin to count. The trainer begins again where it looks for a batch size that fits."""
         del state, control
-        self._asked, args.include_num_input_tokens_seen = args.include_num_input_tokens_seen, "no"
-        if self._asked != "no":
+        self._own = 0
+        if self._asked is None:
+            self._asked = args.include_num_input_tokens_seen
             model.register_forward_pre_hook(self._count, with_kwargs=True)
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Keep the trainer from counting within the step."""
+        del state, control
+        args.include_num_input_tokens_seen = "no"
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Add the tokens of all processes since the last time. All of them come here at the same steps."""
+        """Let the trainer log the tokens, after those of all processes since the last time have been added."""
+        args.include_num_input_tokens_seen = self._asked
+        self._add(args, state, control)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Add them at the end of an epoch too, which configurations can log or save at."""
+        self._add(args, state, control)
+
+    def _add(self, args: Any, state: Any, control: Any) -> None:
+        # These are the same in all processes, which meet here.
         looked_at = control.should_log or control.should_save or control.should_evaluate or control.should_training_stop
         if self._asked == "no" or not looked_at:
             return
@@ -39,13 +54,6 @@ class TokenCount(TrainerCallback):  # type: ignore[misc]  # transformers is unty
             torch.distributed.all_reduce(tokens)
         state.num_input_tokens_seen += int(tokens)
         self._own = 0
-        if control.should_training_stop:
-            # For the figures of the whole run, which the trainer writes now.
-            args.include_num_input_tokens_seen = self._asked
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Do so at the end of an epoch too, which configurations can log or save at."""
-        self.on_step_end(args, state, control)
 
     def _count(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         del args

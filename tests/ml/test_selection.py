@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,9 +15,9 @@ from conftest import ENVIRONMENT, read_lines
 
 from qsql import QsqlError
 from qsql.train.inference_copy import copy_whole
-from qsql.train.selection import ExecutionSelection, read_sample
+from qsql.train.selection import ExecutionSelection, break_tie, read_sample
 
-# The answers of the model are replaced: all right at step 10, wrong at the others.
+# The answers of the model are replaced: all right at steps 10 and 15, wrong at the others.
 REPLACED = """
 import json, sys
 from qsql.train import selection, worker
@@ -24,7 +26,7 @@ rows = {row["instruction"]: row["output"] for row in json.load(open(sys.argv[2])
 calls = []
 def answer(model, tokenizer, prompts, **_):
     calls.append(len(prompts))
-    right = len(calls) == 2
+    right = len(calls) in (2, 3)
     queries = [rows[prompt] if right else "SELECT 0 WHERE 0" for prompt in prompts]
     return [Completion("```sql\\n" + query + ";\\n```", 1, "stop", 0.0) for query in queries]
 selection.answer = answer
@@ -43,10 +45,28 @@ def test_the_checkpoint_with_the_most_right_answers_is_kept(tiny, train_command,
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=110)
     assert done.returncode == 0, done.stderr[-3000:]
     state = json.loads((out / "trainer_state.json").read_text(encoding="utf-8"))
-    assert state["best_model_checkpoint"].endswith("checkpoint-10")
-    assert state["best_metric"] == 1.0
-    assert [entry["execution"] for entry in read_lines(out / "execution.jsonl")] == [0.0, 1.0, 0.0, 0.0]
-    assert (out / "model.safetensors").read_bytes() == (out / "checkpoint-10" / "model.safetensors").read_bytes()
+    losses = {entry["step"]: entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry}
+    assert losses[20] < losses[15] < losses[10]
+    assert state["best_model_checkpoint"].endswith("checkpoint-15")
+    assert state["best_metric"] == pytest.approx(1.0)
+    assert [entry["execution"] for entry in read_lines(out / "execution.jsonl")] == [0.0, 1.0, 1.0, 0.0]
+    assert (out / "model.safetensors").read_bytes() == (out / "checkpoint-15" / "model.safetensors").read_bytes()
+
+
+def test_a_tie_goes_to_the_least_loss():
+    def value(accuracy, best, *losses):
+        log = [{"step": step, "eval_loss": loss} for step, loss in enumerate(losses, 1)]
+        state = SimpleNamespace(best_metric=best, best_global_step=1, global_step=2, log_history=log)
+        return break_tie(accuracy, state)
+
+    assert value(0.4, None, 1.0, 0.5) == 0.4
+    assert 0.4 < value(0.4, 0.4, 1.0, 0.5) < 0.4 + 1e-12
+    assert 0.0 < value(0.0, 0.0, 1.0, 0.5) < 1e-12
+    # The best so far has won a tie itself.
+    assert value(0.4, math.nextafter(0.4, 1), 1.0, 0.5) > math.nextafter(0.4, 1)
+    assert value(0.4, 0.4, 0.5, 1.0) == 0.4
+    assert value(0.4, 0.5, 1.0, 0.5) == 0.4
+    assert value(0.4, 0.4) == 0.4
 
 
 def test_the_sample_is_the_same_each_time(tiny):

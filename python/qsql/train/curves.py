@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CURVES = "curves.png"
+ACCURACY = "execution accuracy"
 
 
 def draw_curves(run_directory: Path, best_step: int | None = None) -> Path | None:
@@ -29,7 +30,7 @@ def draw_curves(run_directory: Path, best_step: int | None = None) -> Path | Non
             "loss",
             [("training", *latest_by_step(entries, "loss")), ("validation", *latest_by_step(entries, "eval_loss"))],
         ),
-        ("execution accuracy", [("validation sample", *latest_by_step(executions, "execution"))]),
+        (ACCURACY, [("validation sample", *latest_by_step(executions, "execution"))]),
         ("learning rate", [("", *latest_by_step(entries, "lr"))]),
     ]
     panels = [(title, [line for line in lines if line[1]]) for title, lines in panels]
@@ -37,6 +38,7 @@ def draw_curves(run_directory: Path, best_step: int | None = None) -> Path | Non
     if not panels:
         return None
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and heavy
+    from matplotlib.ticker import MaxNLocator, PercentFormatter  # noqa: PLC0415
 
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
@@ -47,9 +49,13 @@ def draw_curves(run_directory: Path, best_step: int | None = None) -> Path | Non
             axis.axvline(best_step, color="grey", linestyle=":", label="best checkpoint")
         axis.set_ylabel(title)
         axis.grid(alpha=0.3)
+        if title == ACCURACY:
+            axis.set_ylim(bottom=0)
+            axis.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
         if any(label for label, *_ in lines):
             axis.legend()
     axes[-1].set_xlabel("step")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     path = run_directory / CURVES
     figure.savefig(path, dpi=120)
     return path

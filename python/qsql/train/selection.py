@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 METRIC = "eval_execution"
 PREDICTIONS_DIRECTORY = "validation"
 SAMPLE_SEED = 0
+TIE = 1e-9
+"""Accuracies that differ by less are those of as many right answers."""
 MAX_STEPS = 100_000_000
 """SQLite instructions for one query, so that a bad checkpoint does not hold up training."""
 
@@ -133,13 +136,13 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
             return
         started = time.perf_counter()
         completions = answer(model, processing_class, [example["instruction"] for example in self._sample])
-        values: list[float | None] = [None]
+        values = [math.nan]
         if state.is_world_process_zero:
             values[0] = self._measure(state.global_step, completions, started)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.broadcast_object_list(values, src=0)
-        metrics[METRIC] = values[0]
         state.log_history.append({"step": state.global_step, METRIC: values[0]})
+        metrics[METRIC] = break_tie(values[0], state)
 
     def _measure(self, step: int, completions: Sequence[Completion], started: float) -> float:
         predictions = [extract_sql(completion.text) for completion in completions]
@@ -166,6 +169,26 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
         with (self._directory / EXECUTION_LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
         return correct / len(verdicts)
+
+
+def break_tie(accuracy: float, state: Any) -> float:
+    """Let the checkpoint with less loss be the best of those with as many right answers.
+
+    Args:
+        accuracy: Of the checkpoint at hand.
+        state: The trainer's, with the losses of this evaluation in its log.
+
+    Returns:
+        The accuracy; if it ties with that of the best checkpoint so far and wins, the next larger number than that,
+        since the trainer takes no other for better.
+    """
+    best = state.best_metric
+    if best is None or abs(accuracy - best) > TIE:
+        return accuracy
+    losses = {entry["step"]: entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry}
+    loss, least = losses.get(state.global_step), losses.get(state.best_global_step)
+    wins = loss is not None and least is not None and loss < least
+    return math.nextafter(max(accuracy, best), math.inf) if wins else accuracy
 
 
 def answer(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[Completion]:

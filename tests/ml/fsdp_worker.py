@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
@@ -30,6 +31,8 @@ WAYS = {
     "all at once": {"together": 8},
     "one by one in bfloat16": {"together": 1, "mixed": True},
     "groups in bfloat16": {"together": 2, "mixed": True},
+    "one by one, AdamW": {"together": 1, "adam": True},
+    "groups, AdamW": {"together": 2, "adam": True},
 }
 """How the layers are divided; one by one is what accelerate does by itself."""
 STEPS = 4
@@ -69,7 +72,15 @@ def sums_of(weights: dict[str, torch.Tensor]) -> dict[str, float]:
     return {name: values.double().abs().sum().item() for name, values in weights.items()}
 
 
-def train(*, together: int, reshard: bool = True, recomputed: bool = False, mixed: bool = False) -> dict[str, Any]:
+def make_optimizer(model: torch.nn.Module, *, adam: bool) -> torch.optim.Optimizer:
+    """Make what shows whether gradients are as large as they should be, or what models are really trained with."""
+    weights = model.parameters()
+    return torch.optim.AdamW(weights, lr=0.01, fused=True) if adam else torch.optim.SGD(weights, lr=0.5)
+
+
+def train(
+    *, together: int, reshard: bool = True, recomputed: bool = False, mixed: bool = False, adam: bool = False
+) -> dict[str, Any]:
     """Train the model in one way."""
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(cpu=True, mixed_precision="bf16" if mixed else "no")
@@ -89,8 +100,9 @@ def train(*, together: int, reshard: bool = True, recomputed: bool = False, mixe
     callback = Fsdp2(together)
     callback.on_init_end(None, None, None, model=model)
     divided = {isinstance(weight, DTensor) for weight in model.parameters()}
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    optimizer = make_optimizer(model, adam=adam)
     model, optimizer = accelerator.prepare(model, optimizer)
+    callback.on_train_begin(None, None, None, optimizer=optimizer)
     groups = {id(found) for module in model.modules() if (found := group_of(module)) is not None}
     rank, ranks = accelerator.process_index, accelerator.num_processes
     losses, copied, rounded, lent = [], [], [], []
@@ -98,7 +110,9 @@ def train(*, together: int, reshard: bool = True, recomputed: bool = False, mixe
         loss = loss_of(model, examples[rank::ranks], sum(len(ids) - 1 for ids in examples)) * ranks
         rounded.append(torch.equal(loss, loss.to(torch.bfloat16).to(loss.dtype)))
         accelerator.backward(loss)
-        optimizer.step()
+        with mock.patch.object(torch, "_fused_adamw_", wraps=torch._fused_adamw_) as adamw:
+            optimizer.step()
+        stepped_on = {isinstance(weight, DTensor) for call in adamw.call_args_list for weight in call.args[0]}
         optimizer.zero_grad()
         losses.append(accelerator.reduce(loss.detach(), "mean").item())
         model.eval()
@@ -112,6 +126,7 @@ def train(*, together: int, reshard: bool = True, recomputed: bool = False, mixe
             logits = ready(input_ids=torch.arange(3 + rank)[None]).logits
             copied.append(logits[0, :3].double().abs().sum().item())
         model.train()
+    state = [optimizer.state[weight] for weight in model.parameters()] if adam else []
     weights = accelerator.get_state_dict(model)
     with torch.no_grad():
         loss_of(model.eval(), examples, 1)
@@ -126,6 +141,8 @@ def train(*, together: int, reshard: bool = True, recomputed: bool = False, mixe
         "copied": copied,
         "lent": lent,
         "sums": sums_of(weights),
+        "state divided": sorted({isinstance(of_weight["exp_avg"], DTensor) for of_weight in state}),
+        "stepped on divided": sorted(stepped_on),
         "loaded": sums_of(accelerator.get_state_dict(model)),
         "groups": len(groups),
     }

@@ -114,9 +114,10 @@ def test_two_processes_train_as_one(in_two_processes, train, tiny, tmp_path):
     assert answers[0] == answers[1]
 
 
-def test_groups_of_layers_train_as_the_whole_model(tmp_path):
+def train_alone(*, adam):
+    """Train the whole model in this process; returns what `fsdp_worker` reports of it."""
     model = fsdp_worker.make_model()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    optimizer = fsdp_worker.make_optimizer(model, adam=adam)
     losses, copied = [], []
     for examples in fsdp_worker.make_steps():
         loss = fsdp_worker.loss_of(model, examples, sum(len(ids) - 1 for ids in examples))
@@ -127,7 +128,11 @@ def test_groups_of_layers_train_as_the_whole_model(tmp_path):
         with torch.no_grad():
             copied.append(model(input_ids=torch.arange(3)[None]).logits.double().abs().sum().item())
     assert losses[-1] < losses[0]
-    sums = fsdp_worker.sums_of(model.state_dict())
+    return {"losses": losses, "copied": copied, "sums": fsdp_worker.sums_of(model.state_dict())}
+
+
+def test_groups_of_layers_train_as_the_whole_model(tmp_path):
+    alone = {adam: train_alone(adam=adam) for adam in (False, True)}
     out = tmp_path / "trained.json"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += [fsdp_worker.__file__, str(out)]
@@ -143,17 +148,21 @@ def test_groups_of_layers_train_as_the_whole_model(tmp_path):
         "all at once": 2,
         "one by one in bfloat16": 6,
         "groups in bfloat16": 4,
+        "one by one, AdamW": 6,
+        "groups, AdamW": 4,
     }
     for name, way in trained.items():
         close = 0.02 if "bfloat16" in name else 1e-4
-        assert way["losses"] == pytest.approx(losses, rel=close), name
-        assert way["copied"] == pytest.approx(copied, rel=close), name
-        assert way["sums"] == pytest.approx(sums, rel=close), name
+        for key, expected in alone["AdamW" in name].items():
+            assert way[key] == pytest.approx(expected, rel=close), (name, key)
         assert way["loaded"] == pytest.approx({key: 2 * value for key, value in way["sums"].items()}, rel=1e-6), name
         # What generates is never the divided model, which would be gathered for each token.
         assert not any(way["lent"]), name
         # Never some of them: for such a mixture optimizers are not fused.
         assert way["divided"] == ["one by one" not in name], name
+        # AdamW steps on the shards themselves, but its checkpoints know that they are shards.
+        assert way["stepped on divided"] == ([False] if "AdamW" in name else []), name
+        assert way["state divided"] == ([True] if "AdamW" in name else []), name
         # Whatever the weights are rounded to, the loss is not.
         assert not all(way["rounded"]), name
 

@@ -262,8 +262,7 @@ def main() -> None:
     parser.add_argument("--peak-flops", type=float, default=PEAK_FLOPS)
     settings = parser.parse_args()
     alone = ["card", "fast", "fast, compiled"]
-    together = ["one GPU, 16", "one GPU, 16 in one row", "two GPUs, 16", "two GPUs, 16, shard_grad_op"]
-    together += ["one GPU, 32", "two GPUs, 32, shard_grad_op"]
+    together = ["one GPU, 32", "two GPUs, 32, shard_grad_op", "one GPU, 16", "two GPUs, 16, shard_grad_op"]
     together += ["one GPU, 16, compiled", "two GPUs, 16, shard_grad_op, compiled"]
     names = settings.variants or (together if settings.gpus == 2 else alone)
     work = settings.work or Path(mkdtemp(prefix="qsql-training-"))

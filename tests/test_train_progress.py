@@ -59,6 +59,10 @@ def test_steps_done_again_count_as_they_came_out_last():
     assert latest_by_step(entries, "loss") == ([1, 2, 3], [4.0, 2.0, 2.5])
 
 
+CHILD_FAILED = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: \n===\n"
+KILLED = "  exitcode  : -9 (pid: 7)\n  traceback : Signal 9 (SIGKILL) received by PID 7\n"
+
+
 @pytest.mark.parametrize(
     ("log", "status", "message", "hint"),
     [
@@ -105,6 +109,21 @@ def test_steps_done_again_count_as_they_came_out_last():
         ("  raise X\nqsql._core.QsqlError: it is odd\nhint: make it even\n", 1, "it is odd", "make it even"),
         ("Traceback\n  File x\nKeyError: 'abc'\n", 1, "KeyError: 'abc'", "the whole log is"),
         ("", 3, "exit status 3", "the whole log is"),
+        ("ModuleNotFoundError: No module named 'torchvision'", 1, "named 'torchvision'", "the whole log is"),
+        # Several processes, and what torchrun adds.
+        (
+            "[rank1]: qsql._core.QsqlError: it is odd\n[rank1]: hint: make it even\n" + CHILD_FAILED,
+            1,
+            "failed: it is odd;",
+            "make it even",
+        ),
+        (
+            "[rank0]: Traceback\n[rank0]: KeyError: 'abc'\n" + CHILD_FAILED,
+            1,
+            "failed: KeyError: 'abc'",
+            "the whole log is",
+        ),
+        (CHILD_FAILED + KILLED, 1, "ended by SIGKILL", "run out of memory; `--resume` goes on"),
     ],
 )
 def test_a_failure_is_explained(tmp_path, log, status, message, hint):
@@ -121,3 +140,10 @@ def test_the_first_cause_counts_and_a_missing_log_is_no_crash(tmp_path):
     path.write_text("torch.OutOfMemoryError: CUDA out of memory\nConnectionError: rank 1 is gone\n", encoding="utf-8")
     assert "too little memory" in str(explain(path, 1))
     assert "exit status 1" in str(explain(tmp_path / "none", 1))
+
+
+def test_a_failure_is_not_explained_by_what_an_earlier_try_wrote(tmp_path):
+    path = tmp_path / "train.log"
+    earlier = "torch.OutOfMemoryError: CUDA out of memory\n"
+    path.write_text(earlier + "KeyError: 'abc'\n", encoding="utf-8")
+    assert "KeyError: 'abc'" in str(explain(path, 1, len(earlier)))

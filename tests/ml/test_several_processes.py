@@ -175,6 +175,12 @@ def test_a_run_that_leaves_no_model_says_so(tiny, tmp_path, monkeypatch):
         launch, "command", lambda _: [sys.executable, "-c", f"import os; os.chdir({str(out)!r}); {write}"]
     )
     places = [f"model_name_or_path={tiny / 'model'}", f"dataset_dir={tiny / 'data'}", f"output_dir={out}"]
+    places += ["overwrite_output_dir=true"]
+    (out / "checkpoint-9").mkdir(parents=True)
+    (out / "trainer_log.jsonl").write_text('{"current_steps": 9, "loss": 1.0}\n', encoding="utf-8")
     with pytest.raises(QsqlError, match=r"there are no weights in .*\nhint: .*FULL_STATE_DICT"):
         launch.run(make_plan(TINY, places), ["test"])
     assert json.loads((out / "run.json").read_text())["training"]["outcome"]["steps"] == 20
+    # What an earlier run has left there is not this one's.
+    assert not (out / "checkpoint-9").exists()
+    assert not (out / "trainer_log.jsonl").exists()

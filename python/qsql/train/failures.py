@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TAIL_BYTES = 1 << 18
-_EXCEPTION = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)(?::.*)?)$", re.MULTILINE)
+_EXCEPTION = re.compile(r"^((?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)(?::.*)?)$", re.MULTILINE)
+_RANK = re.compile(r"^\[rank\d+\]: ?", re.MULTILINE)
+"""What torch puts before each line of a traceback in one of several processes."""
+_OF_TORCHRUN = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError"
+"""Says that a process has failed, below what that process said itself."""
+_KILLED = re.compile(r"Signal 9 \(SIGKILL\) received by PID|exitcode: -9\b")
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ def _cause(pattern: str, message: str, hint: str) -> _Cause:
 # In messages and hints, {1} is the first group of the pattern.
 _CAUSES = (
     _cause(
-        r"No module named '(llamafactory|torch|transformers|datasets|trl|peft|accelerate|omegaconf)",
+        r"No module named '(llamafactory|torch|transformers|datasets|trl|peft|accelerate|omegaconf)(?=['.])",
         "`{1}` is not installed",
         "pip install 'qsql-lab[train]' and pip install --no-deps llamafactory==0.9.5",
     ),
@@ -78,9 +83,15 @@ _CAUSES = (
 )
 
 
-def explain(log: Path, status: int) -> QsqlError:
-    """Tell why a child process with exit status `status` (negative: a signal) failed, from the end of its log."""
-    text = _tail(log)
+def explain(log: Path, status: int, begin: int = 0) -> QsqlError:
+    """Tell why a training process failed, from the end of its log.
+
+    Args:
+        log: What the process has written, and torchrun where it started several.
+        status: Its exit status; negative: a signal.
+        begin: Where its part of the log begins, in bytes. What is before is of earlier tries.
+    """
+    text = _RANK.sub("", _tail(log, begin))
     for cause in _CAUSES:
         # The first failure causes the later ones, of other processes for instance.
         if match := cause.pattern.search(text):
@@ -89,20 +100,20 @@ def explain(log: Path, status: int) -> QsqlError:
             return QsqlError(f"training failed: {message}; the log is `{log}`\nhint: {hint}")
     if refusal := re.search(r"^(?:\w+\.)*QsqlError: (.*?)\nhint: ([^\n]*)", text, re.MULTILINE | re.DOTALL):
         return QsqlError(f"training failed: {refusal[1]}; the log is `{log}`\nhint: {refusal[2]}")
-    if status < 0:
-        name = signal.Signals(-status).name
-        hint = "the machine may have run out of memory" if status == -signal.SIGKILL else "see the end of the log"
+    if status < 0 or _KILLED.search(text):
+        name = signal.Signals(-status if status < 0 else signal.SIGKILL).name
+        hint = "the machine may have run out of memory" if name == "SIGKILL" else "see the end of the log"
         return QsqlError(f"training was ended by {name}; the log is `{log}`\nhint: {hint}; `--resume` goes on")
-    exceptions = _EXCEPTION.findall(text)
+    exceptions = [found for found in _EXCEPTION.findall(text) if not found.startswith(_OF_TORCHRUN)]
     last = exceptions[-1] if exceptions else f"exit status {status}"
     return QsqlError(f"training failed: {last}\nhint: the whole log is `{log}`")
 
 
-def _tail(log: Path) -> str:
+def _tail(log: Path, begin: int) -> str:
     try:
         with log.open("rb") as file:
             file.seek(0, 2)
-            file.seek(max(0, file.tell() - TAIL_BYTES))
+            file.seek(max(begin, file.tell() - TAIL_BYTES))
             return file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""

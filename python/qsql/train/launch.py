@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,8 +76,14 @@ def run(plan: Plan, argv: Sequence[str], progress: Callable[[Progress], object] 
     write_plan(plan, argv)
     directory = plan.run_directory
     if plan.resume_from is None:
-        for name in (LOG, EXECUTION_LOG, STEP_LOG):
+        for name in (LOG, EXECUTION_LOG, STEP_LOG, TRAINER_LOG):
             (directory / name).unlink(missing_ok=True)
+        # Where there are any, `overwrite_output_dir` is set; left, they could be taken for those of this run.
+        if not plan.config.values.get("resume_from_checkpoint"):
+            for checkpoint in directory.glob("checkpoint-*"):
+                shutil.rmtree(checkpoint)
+    log = directory / LOG
+    begin = log.stat().st_size if log.is_file() else 0
     started = time.perf_counter()
     status = _follow(plan, progress)
     seconds = time.perf_counter() - started
@@ -84,7 +91,7 @@ def run(plan: Plan, argv: Sequence[str], progress: Callable[[Progress], object] 
         # What was logged is worth seeing even so.
         with contextlib.suppress(OSError):
             draw_curves(directory)
-        raise explain(directory / LOG, status)
+        raise explain(log, status, begin)
     return _finish(plan, seconds)
 
 

@@ -14,8 +14,10 @@ import torch
 from conftest import ENVIRONMENT, read_lines
 
 from qsql import QsqlError
+from qsql.config import Config
+from qsql.train.dataset import read_parts
 from qsql.train.inference_copy import copy_whole
-from qsql.train.selection import ExecutionSelection, break_tie, read_sample
+from qsql.train.selection import ExecutionSelection, break_tie, draw_sample
 
 # The answers of the model are replaced: all right at steps 10 and 15, wrong at the others.
 REPLACED = """
@@ -70,10 +72,40 @@ def test_a_tie_goes_to_the_least_loss():
 
 
 def test_the_sample_is_the_same_each_time(tiny):
-    path = tiny / "data" / "validation.json"
-    assert read_sample([path], 5) == read_sample([path], 5)
-    assert len(read_sample([path], 5)) == 5
-    assert len(read_sample([path], 500)) == 8
+    config = Config({"dataset_dir": str(tiny / "data"), "eval_dataset": "validation"}, {})
+    parts = read_parts(config, "eval_dataset")
+    assert draw_sample(parts, 5) == draw_sample(parts, 5)
+    assert len(draw_sample(parts, 5)) == 5
+    assert len(draw_sample(parts, 500)) == 8
+
+
+def test_columns_of_other_names_and_packed_examples_are_selected_by_execution(tiny, train, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    names = {"instruction": "question_text", "output": "sql"}
+    for name in ("train", "validation"):
+        examples = json.loads((tiny / "data" / f"{name}.json").read_text(encoding="utf-8"))
+        renamed = [{names.get(key, key): value for key, value in example.items()} for example in examples]
+        (data / f"{name}.json").write_text(json.dumps(renamed), encoding="utf-8")
+    columns = {"prompt": "question_text", "response": "sql"}
+    info = {name: {"file_name": f"{name}.json", "columns": columns} for name in ("train", "validation")}
+    (data / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
+    out = tmp_path / "run"
+    settings = [f"dataset_dir={data}", "packing=true", "max_steps=2", "eval_steps=2", "save_steps=2"]
+    done = train(out, *settings, "--select", "execution", "--db", tiny / "databases", "--validation-sample", 3)
+    assert done.returncode == 0, done.stderr
+    answers = read_lines(out / "validation" / "step-2.jsonl")
+    assert len(answers) == 3
+    assert all(line["gold"].startswith("SELECT") for line in answers)
+
+
+def test_a_prompt_is_compared_where_it_is_whole(tmp_path, tiny):
+    selection = ExecutionSelection(tmp_path, [], tiny / "databases", None, [], cutoff=4)
+    whole = {"input_ids": [1, 2, 3], "labels": [-100, -100, 3]}
+    assert selection._has_whole_prompt(whole)
+    assert not selection._has_whole_prompt({"input_ids": [1, 2, 3, 4], "labels": [-100, -100, 3, 4]})
+    # With train_on_prompt.
+    assert not selection._has_whole_prompt({"input_ids": [1, 2, 3], "labels": [1, 2, 3]})
 
 
 def test_a_gold_that_fails_is_named_before_training(tiny, tmp_path):

@@ -35,10 +35,17 @@ class Part:
     """The key of the prompt in an example."""
     response: str
     """The key of the SQL in an example."""
+    query: str | None
+    """The key of what LLaMA-Factory puts below the prompt, where an example has it."""
+
+    def instruction(self, example: dict[str, Any]) -> str:
+        """The whole prompt of an example, as LLaMA-Factory makes it."""
+        below = example.get(self.query) if self.query else None
+        return f"{example[self.prompt]}\n{below}" if below else str(example[self.prompt])
 
     def lengths(self, cutoff: int) -> list[int]:
         """Estimated length of each example in tokens, at most `cutoff`."""
-        characters = (len(example[self.prompt]) + len(example[self.response]) for example in self.examples)
+        characters = (len(self.instruction(example)) + len(example[self.response]) for example in self.examples)
         return [min(cutoff, int(count / CHARACTERS_PER_TOKEN) + 8) for count in characters]
 
 
@@ -91,7 +98,8 @@ def _part(name: str, folder: Path, info: Any, hashes: dict[str, str], place: str
             f"`{path}` is not the file that was prepared: its SHA-256 is {digest[:16]}..., `report.json` has "
             f"{expected[:16]}...\nhint: prepare the data again, or take the file out of `report.json`"
         )
-    columns = entry.get("columns", {})
+    # Where columns are named, those that are not are not there.
+    columns = entry.get("columns", {"query": "input"})
     prompt, response = columns.get("prompt", "instruction"), columns.get("response", "output")
     if not isinstance(examples, list) or not examples:
         raise QsqlError(f"`{path}` has no examples\nhint: it is a list of objects; prepare the data again")
@@ -101,4 +109,4 @@ def _part(name: str, folder: Path, info: Any, hashes: dict[str, str], place: str
                 raise QsqlError(
                     f"`{path}` entry {number} has no `{column}`\nhint: `dataset_info.json` says which columns it has"
                 )
-    return Part(name, path, digest, expected is not None, examples, prompt, response)
+    return Part(name, path, digest, expected is not None, examples, prompt, response, columns.get("query"))

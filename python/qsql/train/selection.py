@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed
 from transformers import TrainerCallback
 
-from qsql import results
 from qsql._core import QsqlError, Scorer
 from qsql.engines import Completion, Decoding, Request
 from qsql.engines.model import ChatTokenizer
@@ -22,8 +21,10 @@ from qsql.train.padding_free import IGNORED
 from qsql.training_log import EXECUTION_LOG
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from qsql.train.dataset import Part
 
 METRIC = "eval_execution"
 PREDICTIONS_DIRECTORY = "validation"
@@ -34,9 +35,18 @@ MAX_STEPS = 100_000_000
 """SQLite instructions for one query, so that a bad checkpoint does not hold up training."""
 
 
-def read_sample(paths: Sequence[Path], count: int) -> list[dict[str, Any]]:
-    """Draw `count` validation examples, the same ones in each run."""
-    examples = [example for path in paths for example in results.read_json(path)]
+def draw_sample(parts: Sequence[Part], count: int) -> list[dict[str, Any]]:
+    """Draw `count` validation examples, the same ones in each run.
+
+    Returns:
+        Their `instruction`, `output` and `db_id`, and `id` if they have one.
+    """
+    examples = [
+        {"id": example.get("id"), "db_id": example["db_id"]}
+        | {"instruction": part.instruction(example), "output": example[part.response]}
+        for part in parts
+        for example in part.examples
+    ]
     if len(examples) <= count:
         return examples
     chosen = sorted(random.Random(SAMPLE_SEED).sample(range(len(examples)), count))  # noqa: S311 - not for secrets
@@ -56,6 +66,7 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
         database_dir: Path,
         tables: Path | None,
         training_prompts: Sequence[str],
+        cutoff: int | None = None,
     ) -> None:
         """Prepare scoring.
 
@@ -64,7 +75,8 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
             sample: Examples with `instruction`, `output` and `db_id`.
             database_dir: Folder of `<db_id>/<db_id>.sqlite`.
             tables: Spider's tables.json, if there is one.
-            training_prompts: The first prompts of the training set, to compare the templates.
+            training_prompts: Of the training set, to compare the templates.
+            cutoff: Tokens at which training examples were cut off, if they were.
 
         Raises:
             QsqlError: If a database is missing or a gold of the sample fails.
@@ -73,13 +85,14 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
         self._sample = list(sample)
         self._scorer = Scorer(database_dir, tables, max_steps=MAX_STEPS)
         self._training_prompts = list(training_prompts)
+        self._cutoff = cutoff
         self._ended = False
         golds = [example["output"] for example in self._sample]
         verdicts = self._scorer.score(golds, golds, self._db_ids, etype="exec")
         for example, verdict in zip(self._sample, verdicts, strict=True):
             if verdict.state == "gold_error":
                 raise QsqlError(
-                    f"the SQL of validation example `{example.get('id', '?')}` fails: {verdict.detail}\n"
+                    f"the SQL of validation example `{example.get('id') or '?'}` fails: {verdict.detail}\n"
                     "hint: prepare the data with `qsql data prepare`, which leaves such examples out"
                 )
 
@@ -103,11 +116,13 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
             QsqlError: If LLaMA-Factory's template and the chat template of the tokenizer differ.
         """
         del args, state, control
+        example = next((example for example in train_dataloader.dataset if self._has_whole_prompt(example)), None)
+        if example is None:
+            return
+        length = next(index for index, label in enumerate(example["labels"]) if label != IGNORED)
+        trained = example["input_ids"][:length]
         chat_tokenizer = ChatTokenizer(str(model.config.name_or_path), model.config, processing_class)
         known = {tuple(tokens) for tokens in chat_tokenizer.encode(self._training_prompts)}
-        first = train_dataloader.dataset[0]
-        length = next(index for index, label in enumerate(first["labels"]) if label != IGNORED)
-        trained = first["input_ids"][:length]
         if tuple(trained) not in known:
             chat = processing_class.decode(min(known, key=lambda tokens: abs(len(tokens) - length)))
             raise QsqlError(
@@ -115,6 +130,11 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
                 f"{processing_class.decode(trained)[:120]!r}, generation with {chat[:120]!r}\n"
                 "hint: set `template`, or `default_system` to the system text of the chat template"
             )
+
+    def _has_whole_prompt(self, example: Mapping[str, Any]) -> bool:
+        """Whether it begins with a prompt and nothing else. With `train_on_prompt`, none is told from its answer."""
+        is_cut = self._cutoff is not None and len(example["input_ids"]) >= self._cutoff
+        return example["labels"][0] == IGNORED and not is_cut
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Measure no more: LLaMA-Factory evaluates the best checkpoint again, under the number of the last step."""

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 from qsql import results
 from qsql.config import load_config
 from qsql.train.arguments import known_arguments
-from qsql.train.plan import CONFIG_FILE
+from qsql.train.dataset import read_parts
+from qsql.train.plan import CONFIG_FILE, DEFAULTS
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
+
+    from qsql.config import Config
 
 
 def provide_torchaudio() -> None:
@@ -53,7 +56,7 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def callbacks(run_directory: Path, training: dict[str, Any]) -> list[TrainerCallback]:
+def callbacks(run_directory: Path, training: dict[str, Any], config: Config) -> list[TrainerCallback]:
     """Build the callbacks that the options of a run ask for."""
     from qsql.train.meter import Meter  # noqa: PLC0415 - loads transformers
 
@@ -75,26 +78,25 @@ def callbacks(run_directory: Path, training: dict[str, Any]) -> list[TrainerCall
         from qsql.train.token_count import TokenCount  # noqa: PLC0415
 
         wanted.append(TokenCount())
-    if training["config"].get("fsdp"):
+    if config.values.get("fsdp"):
         from qsql.train.fsdp import Fsdp2  # noqa: PLC0415
 
         wanted.append(Fsdp2(options["layers_together"]))
     if options["select"] == "execution":
-        from qsql.train.selection import ExecutionSelection, read_sample  # noqa: PLC0415
+        from qsql.train.selection import ExecutionSelection, draw_sample  # noqa: PLC0415
 
-        config = training["config"]
-        sample = read_sample(
-            [Path(training["data"][name.strip()]["path"]) for name in str(config["eval_dataset"]).split(",")],
-            options["validation_sample"],
-        )
-        first = Path(training["data"][str(config["dataset"]).split(",")[0].strip()]["path"])
+        parts = read_parts(config, "dataset")
         wanted.append(
             ExecutionSelection(
                 run_directory,
-                sample,
+                draw_sample(read_parts(config, "eval_dataset"), options["validation_sample"]),
                 Path(options["database_dir"]),
                 Path(options["tables"]) if options["tables"] else None,
-                training_prompts=[example["instruction"] for example in results.read_json(first)[:64]],
+                training_prompts=[part.instruction(example) for part in parts for example in part.examples],
+                # Packing leaves examples out that are too long.
+                cutoff=None
+                if config.values.get("packing") or config.values.get("neat_packing")
+                else config.values.get("cutoff_len", DEFAULTS["cutoff_len"]),
             )
         )
     return wanted
@@ -105,12 +107,12 @@ def main() -> None:
     run_directory = Path(sys.argv[1])
     if "--with-parent" in sys.argv:
         end_with_parent()
-    config = load_config(run_directory / CONFIG_FILE, (), known_arguments()).values
+    config = load_config(run_directory / CONFIG_FILE, (), known_arguments())
     training = results.read_json(run_directory / results.RUN)["training"]
     provide_torchaudio()
     from llamafactory.train.tuner import run_exp  # noqa: PLC0415 - after the stand-in
 
-    run_exp(args=config, callbacks=callbacks(run_directory, training))
+    run_exp(args=config.values, callbacks=callbacks(run_directory, training, config))
 
 
 if __name__ == "__main__":

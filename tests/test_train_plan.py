@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from qsql import QsqlError
-from qsql.machine import visible_gpus
+from qsql.machine import Gpu, visible_gpus
 from qsql.train.arguments import known_arguments, known_templates
 from qsql.train.environment import require_packages, require_signals
 from qsql.train.launch import command, variables
@@ -253,12 +254,44 @@ def test_padding_free_batches_are_chosen_where_they_gain(plan):
     assert not plan("per_device_train_batch_size=8", "packing=true").padding_free
     with pytest.raises(QsqlError, match="does not go together with `packing`"):
         plan("packing=true", options=Options(padding_free=True))
+    assert not plan("per_device_train_batch_size=8", "streaming=true").padding_free
+    with pytest.raises(QsqlError, match="does not go together with `dispatch_batches`"):
+        plan("accelerator_config={dispatch_batches: true}", options=Options(padding_free=True))
+
+
+def test_only_models_that_keep_examples_apart_get_them_in_one_row(plan, model):
+    path = model / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config | {"model_type": "mistral"}), encoding="utf-8")
+    assert not plan("per_device_train_batch_size=8").padding_free
+    # Asked for, it is tried, and refused there with a hint.
+    assert plan("per_device_train_batch_size=8", options=Options(padding_free=True)).padding_free
 
 
 def test_steps_are_those_of_the_trainer(plan):
     assert plan().steps == 4
     assert plan("per_device_train_batch_size=3", "gradient_accumulation_steps=1").steps == 12
     assert plan("max_steps=7").steps == 7
+    one_by_one = ("per_device_train_batch_size=1", "gradient_accumulation_steps=1", "num_train_epochs=1")
+    assert plan(*one_by_one).steps == 8
+    # Of each data set, and then of all.
+    assert plan(*one_by_one, "dataset=train,validation", "max_samples=3").steps == 5
+    assert plan(*one_by_one, "val_size=3").steps == 5
+    assert plan(*one_by_one, "val_size=0.3").steps == 5
+
+
+def test_a_prompt_is_what_llamafactory_makes_of_the_columns(plan, data):
+    rows = [{"ask": "a", "context": "b", "sql": "SELECT 1"}, {"ask": "a", "context": "", "sql": "SELECT 1"}]
+    (data / "more.json").write_text(json.dumps(rows), encoding="utf-8")
+    path = data / "dataset_info.json"
+    info = json.loads(path.read_text(encoding="utf-8"))
+    columns = {"prompt": "ask", "query": "context", "response": "sql"}
+    for name, named in {"whole": columns, "without": {"prompt": "ask", "response": "sql"}}.items():
+        info[name] = {"file_name": "more.json", "columns": named}
+    path.write_text(json.dumps(info), encoding="utf-8")
+    whole, without = plan("dataset=whole,without").train
+    assert [whole.instruction(example) for example in whole.examples] == ["a\nb", "a"]
+    assert [without.instruction(example) for example in without.examples] == ["a", "a"]
 
 
 def test_an_earlier_run_is_neither_overwritten_nor_resumed_by_itself(plan, tmp_path):
@@ -293,6 +326,37 @@ def test_a_run_is_resumed_by_the_metric_it_began_with_and_not_after_its_end(plan
     with pytest.raises(QsqlError, match=rf"has ended, at step {steps:,}"):
         resume(config={"metric_for_best_model": same}, outcome={"steps": steps})
     assert resume(config={"metric_for_best_model": same}, outcome={"steps": steps - 1}).resume_from == checkpoint
+
+
+def test_a_checkpoint_that_was_cut_off_is_named(plan, tmp_path):
+    folder = tmp_path / "run" / "checkpoint-5"
+    folder.mkdir(parents=True)
+    with pytest.raises(QsqlError, match=r"without a whole checkpoint\nhint: delete `.*checkpoint-5`"):
+        plan()
+    with pytest.raises(
+        QsqlError, match=r"no checkpoint to go on from\nhint: delete `.*checkpoint-5`.* leave out `--res"
+    ):
+        plan(options=Options(resume=True))
+    assert plan("overwrite_output_dir=true").resume_from is None
+
+
+def test_fsdp_2_is_planned_as_it_works(plan, tmp_path):
+    whole = (
+        "fsdp=full_shard auto_wrap",
+        "fsdp_config={version: 2, transformer_layer_cls_to_wrap: [Qwen3DecoderLayer], reshard_after_forward: 'false'}",
+    )
+    assert plan(*whole).config.values["use_reentrant_gc"] is False
+    assert plan(*whole, "use_reentrant_gc=true").config.values["use_reentrant_gc"] is True
+    assert "use_reentrant_gc" not in plan("fsdp=full_shard auto_wrap", "fsdp_config={version: 1}").config.values
+    one = dataclasses.replace(plan(*whole), gpus=[Gpu(0, "a GPU", 2**40, 0)])
+    assert any(problem.startswith("FSDP divides a model among several GPUs") for problem in one.problems())
+    folder = tmp_path / "run" / "checkpoint-5"
+    folder.mkdir(parents=True)
+    (folder / "trainer_state.json").write_text("{}", encoding="utf-8")
+    resume = Options(resume=True)
+    assert plan(*whole, options=resume).resume_from == folder
+    with pytest.raises(QsqlError, match="do not give the optimizer its state back"):
+        plan(whole[0], "fsdp_config={version: 2, state_dict_type: SHARDED_STATE_DICT}", options=resume)
 
 
 def test_the_run_record_says_how_to_do_it_again(plan, tmp_path):
@@ -342,6 +406,8 @@ def test_missing_and_refused_packages_have_the_line_to_type(monkeypatch):
         require_packages(versions | {"llamafactory": None})
     with pytest.raises(QsqlError, match=r"refuses transformers 5.17.0\nhint: pip install 'transformers"):
         require_packages(versions | {"transformers": "5.17.0"})
+    with pytest.raises(QsqlError, match=r"needs transformers 5, and 4.57.6 is installed\nhint: pip install"):
+        require_packages(versions | {"transformers": "4.57.6"})
     with pytest.raises(QsqlError, match=r"DeepSpeed, which is not installed\nhint: pip install deepspeed"):
         require_packages(versions | {"deepspeed": None})
     monkeypatch.setenv("DISABLE_VERSION_CHECK", "1")

@@ -12,8 +12,8 @@ from qsql.extras import install_line, installed_version
 
 PACKAGES = ("llamafactory", "torch", "transformers", "accelerate", "datasets", "peft", "trl", "matplotlib")
 INSTALL = install_line("train")
-TRANSFORMERS_TESTED = ((4, 55, 0), (5, 6, 0))
-"""The first and last version of transformers that LLaMA-Factory 0.9.5 allows."""
+TRANSFORMERS_TESTED = ((5, 0, 0), (5, 6, 0))
+"""The first version of transformers whose trainer qsql knows, and the last one that LLaMA-Factory 0.9.5 allows."""
 
 
 def installed_versions(*, deepspeed: bool = False) -> dict[str, str | None]:
@@ -45,7 +45,7 @@ def require_packages(versions: dict[str, str | None]) -> None:
     """See to it that LLaMA-Factory can be started.
 
     Raises:
-        QsqlError: If a package is missing, or transformers is a version that LLaMA-Factory refuses.
+        QsqlError: If a package is missing, or transformers is a version that does not work.
     """
     missing = [package for package, version in versions.items() if version is None]
     if missing == ["deepspeed"]:
@@ -58,10 +58,14 @@ def require_packages(versions: dict[str, str | None]) -> None:
     version = versions["transformers"] or ""
     numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
     first, last = TRANSFORMERS_TESTED
-    if not first <= numbers <= last and os.environ.get("DISABLE_VERSION_CHECK", "").lower() not in {"1", "true"}:
+    if numbers < first:
+        raise QsqlError(
+            f"training needs transformers 5, and {version} is installed\nhint: pip install 'transformers>=5,<=5.6.0'"
+        )
+    if numbers > last and os.environ.get("DISABLE_VERSION_CHECK", "").lower() not in {"1", "true"}:
         raise QsqlError(
             f"LLaMA-Factory refuses transformers {version}\n"
-            "hint: pip install 'transformers>=4.55,<=5.6.0', or set DISABLE_VERSION_CHECK=1 to try this one"
+            "hint: pip install 'transformers>=5,<=5.6.0', or set DISABLE_VERSION_CHECK=1 to try this one"
         )
 
 

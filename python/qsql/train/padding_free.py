@@ -18,6 +18,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from qsql._core import QsqlError
 from qsql.train.balance import balance
+from qsql.train.plan import ARCHITECTURES
 from qsql.train.row_attention import can_attend, use_row_attention
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 """The label of a token that is not trained."""
-ARCHITECTURES = ("llama", "qwen2", "qwen3")
-"""Models whose forward pass is known to keep examples apart by position ids and to take `logits_to_keep`."""
 LENGTH_STEP = 2048
 """Of the length of the longest example that varlen attention is told, in tokens; the cutoff of the shipped recipes."""
 USABLE_MEMORY = 0.94

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,13 @@ from qsql.train import environment
 from qsql.train.arguments import known_arguments, known_templates
 from qsql.train.dataset import CHARACTERS_PER_TOKEN, Part, read_parts
 from qsql.train.memory import KNOWN_SHAPES, Shape, Training, checkpoint_bytes, estimate, row_budget
-from qsql.train.sharding import cannot_generate, layers_gathered, shards
+from qsql.train.sharding import (
+    cannot_generate,
+    layers_gathered,
+    loses_optimizer_state,
+    needs_plain_checkpointing,
+    shards,
+)
 from qsql.training_log import TRAINER_STATE
 
 if TYPE_CHECKING:
@@ -40,6 +47,8 @@ DEFAULTS = {
     "lora_rank": 8,
 }
 """Of LLaMA-Factory, where the plan needs to know them."""
+ARCHITECTURES = ("llama", "qwen2", "qwen3")
+"""Models whose forward pass is known to keep examples of a row apart by position ids and to take `logits_to_keep`."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,11 @@ class Plan:
         found = []
         if not self.gpus and not self.config.values.get("use_cpu"):
             found.append("there is no GPU\nhint: set use_cpu=true to train on the CPU")
+        if len(self.gpus) == 1 and self.config.values.get("fsdp"):
+            found.append(
+                "FSDP divides a model among several GPUs, and one is visible\n"
+                "hint: leave out `fsdp`, or make more of them visible with CUDA_VISIBLE_DEVICES"
+            )
         total, memory = sum(self.memory.values()), min((gpu.memory for gpu in self.gpus), default=0)
         if self.gpus and total > memory:
             found.append(
@@ -128,20 +142,21 @@ def make_plan(path: Path, overrides: Sequence[str] = (), options: Options | None
             raise QsqlError(f"`{path}` has no `{key}`\nhint: add it to the file, or as {key}=...")
     _check_template(config)
     options = _with_selection(config, options)
+    if needs_plain_checkpointing(values) and "use_reentrant_gc" not in values:
+        config.values["use_reentrant_gc"] = False
+        config.origins["use_reentrant_gc"] = "FSDP 2"
     values = {**DEFAULTS, **config.values}
     remarks: list[str] = []
     model = environment.local_model(str(values["model_name_or_path"]))
     shape = _shape(config, model, remarks)
     train, validation = read_parts(config, "dataset"), read_parts(config, "eval_dataset")
     _check_selection(config, options, validation)
-    padding_free = _padding_free(values, options)
+    padding_free = _padding_free(values, options, model)
     gpus = [] if values.get("use_cpu") else visible_gpus()
     run_directory = Path(str(values["output_dir"]))
     resume_from = _checkpoint(run_directory, values, resume=options.resume)
     training = _training(values, train, shape, len(gpus) or 1, options, padding_free=padding_free)
-    examples = sum(len(part.examples) for part in train)
-    if values.get("max_samples"):
-        examples = min(examples, int(values["max_samples"]))
+    examples = _trained_examples(values, train)
     per_step = values["per_device_train_batch_size"] * values["gradient_accumulation_steps"] * (len(gpus) or 1)
     steps = int(values.get("max_steps") or -1)
     if steps <= 0:
@@ -328,19 +343,30 @@ def _shape(config: Config, model: Path | None, remarks: list[str]) -> Shape | No
     return shape
 
 
-def _padding_free(values: dict[str, Any], options: Options) -> bool:
+def _trained_examples(values: dict[str, Any], train: list[Part]) -> int:
+    """How many examples an epoch has. LLaMA-Factory takes `max_samples` of each data set, and `val_size` of all."""
+    most = values.get("max_samples")
+    examples = sum(min(len(part.examples), int(most) if most else len(part.examples)) for part in train)
+    held_out = float(values.get("val_size") or 0)
+    return examples - (int(held_out) if held_out > 1 else math.ceil(examples * held_out))
+
+
+def _padding_free(values: dict[str, Any], options: Options, model: Path | None) -> bool:
     """Whether the examples of a batch are concatenated instead of padded."""
     obstacles = [
         key
         for key in ("packing", "neat_packing", "use_dft_loss", "use_eaft_loss", "use_asft_loss", "train_on_prompt")
         if values.get(key)
     ]
-    obstacles += ["label_smoothing_factor"] if values.get("label_smoothing_factor") else []
+    obstacles += [key for key in ("label_smoothing_factor", "streaming") if values.get(key)]
+    # There, one process makes the batches of all.
+    obstacles += ["dispatch_batches"] if (values.get("accelerator_config") or {}).get("dispatch_batches") else []
     if options.padding_free and obstacles:
         raise QsqlError(f"`--padding-free` does not go together with `{obstacles[0]}`\nhint: leave one of them out")
     if options.padding_free is not None:
         return options.padding_free
-    return values["per_device_train_batch_size"] > 1 and not obstacles
+    known = model is None or results.read_json(model / "config.json").get("model_type") in ARCHITECTURES
+    return values["per_device_train_batch_size"] > 1 and not obstacles and known
 
 
 def _training(
@@ -411,6 +437,9 @@ def _checkpoint(run_directory: Path, values: dict[str, Any], *, resume: bool) ->
         (state.parent for state in run_directory.glob(f"checkpoint-*/{TRAINER_STATE}") if _is_whole(state)),
         key=lambda folder: int(folder.name.rpartition("-")[2]),
     )
+    cut_off = sorted(path for path in run_directory.glob("checkpoint-*") if path.is_dir() and path not in found)
+    # LLaMA-Factory would go on from it, and fail.
+    remedy = f"delete `{cut_off[-1]}`, which was cut off" if cut_off else ""
     if not resume:
         finished = any(run_directory.glob("*.safetensors"))
         if (found or finished) and not values.get("overwrite_output_dir"):
@@ -418,9 +447,20 @@ def _checkpoint(run_directory: Path, values: dict[str, Any], *, resume: bool) ->
                 f"`{run_directory}` holds an earlier run\n"
                 "hint: `--resume` goes on from its last checkpoint; else choose another output_dir"
             )
+        if cut_off and not values.get("overwrite_output_dir"):
+            raise QsqlError(
+                f"`{run_directory}` holds an earlier run without a whole checkpoint\n"
+                f"hint: {remedy}, or choose another output_dir"
+            )
         return None
     if not found:
-        raise QsqlError(f"`{run_directory}` has no checkpoint to go on from\nhint: leave out `--resume`")
+        hint = f"{remedy}, and leave out `--resume`" if cut_off else "leave out `--resume`"
+        raise QsqlError(f"`{run_directory}` has no checkpoint to go on from\nhint: {hint}")
+    if loses_optimizer_state(values):
+        raise QsqlError(
+            "with FSDP 2, checkpoints in shards do not give the optimizer its state back\n"
+            "hint: start anew, with state_dict_type FULL_STATE_DICT in fsdp_config"
+        )
     if values.get("save_only_model"):
         raise QsqlError("checkpoints with save_only_model=true cannot be resumed\nhint: start anew without `--resume`")
     return found[-1]

@@ -32,7 +32,7 @@ def layers_gathered(values: dict[str, Any], layers_together: int) -> int | None:
     if not values.get("fsdp"):
         return 2
     config = fsdp_config(values)
-    whole = "shard_grad_op" in str(values["fsdp"]) or config.get("reshard_after_forward", True) is False
+    whole = "shard_grad_op" in str(values["fsdp"]) or str(config.get("reshard_after_forward", True)).lower() == "false"
     # The next ones come while these are at work.
     return None if whole else 2 * (layers_together if _is_second(config) else 1)
 
@@ -49,6 +49,19 @@ def cannot_generate(values: dict[str, Any]) -> str | None:
     elif "weights" in shards(values):
         return "DeepSpeed divides its weights"
     return None
+
+
+def needs_plain_checkpointing(values: dict[str, Any]) -> bool:
+    """Whether activations must not be recomputed the reentrant way, which FSDP 2 fails in with torch 2.11 at least."""
+    return bool(values.get("fsdp")) and _is_second(fsdp_config(values))
+
+
+def loses_optimizer_state(values: dict[str, Any]) -> bool:
+    """Whether a resumed run would begin with an empty optimizer: accelerate loads shards into one without state."""
+    if not values.get("fsdp"):
+        return False
+    config = fsdp_config(values)
+    return _is_second(config) and config.get("state_dict_type") == "SHARDED_STATE_DICT"
 
 
 def _is_second(config: dict[str, Any]) -> bool:

@@ -202,6 +202,8 @@ def test_selection_by_execution_needs_databases_and_goes_into_the_configuration(
         plan(options=options)
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "d.sqlite").touch()
+    with pytest.raises(QsqlError, match=r"one sample from all of `eval_dataset`\nhint: leave out"):
+        plan("eval_on_each_dataset=true", options=options)
     values = plan(options=options).config.values
     assert (values["metric_for_best_model"], values["greater_is_better"]) == ("eval_execution", True)
     fsdp2 = f"fsdp_config={CONFIGS.parent / 'fsdp' / 'qwen3.json'}"

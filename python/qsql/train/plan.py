@@ -291,6 +291,10 @@ def _check_execution(values: dict[str, Any], options: Options, validation: list[
             "`--select execution` runs the queries of the validation sample\n"
             "hint: name the folder of <db_id>/<db_id>.sqlite with `--db`"
         )
+    if values.get("eval_on_each_dataset"):
+        raise QsqlError(
+            "`--select execution` draws one sample from all of `eval_dataset`\nhint: leave out `eval_on_each_dataset`"
+        )
     if reason := cannot_generate(values):
         raise QsqlError(
             f"`--select execution` generates with the model in training, and {reason}\n"

@@ -350,8 +350,10 @@ def test_fsdp_2_is_planned_as_it_works(plan, tmp_path):
     assert plan(*whole).config.values["use_reentrant_gc"] is False
     assert plan(*whole, "use_reentrant_gc=true").config.values["use_reentrant_gc"] is True
     assert "use_reentrant_gc" not in plan("fsdp=full_shard auto_wrap", "fsdp_config={version: 1}").config.values
-    one = dataclasses.replace(plan(*whole), gpus=[Gpu(0, "a GPU", 2**40, 0)])
-    assert any(problem.startswith("FSDP divides a model among several GPUs") for problem in one.problems())
+    gpus = [Gpu(index, "a GPU", 2**40, 0) for index in range(2)]
+    for count, refused in {0: True, 1: True, 2: False}.items():
+        problems = dataclasses.replace(plan(*whole), gpus=gpus[:count]).problems()
+        assert any("FSDP divides a model among several GPUs" in problem for problem in problems) is refused
     folder = tmp_path / "run" / "checkpoint-5"
     folder.mkdir(parents=True)
     (folder / "trainer_state.json").write_text("{}", encoding="utf-8")

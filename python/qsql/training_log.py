@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 TRAINER_LOG = "trainer_log.jsonl"
 STEP_LOG = "steps.jsonl"
 EXECUTION_LOG = "execution.jsonl"
+ANSWERS_DIRECTORY = "validation"
+"""Of `step-N.jsonl`, the answers behind a line of that log."""
 TRAINER_STATE = "trainer_state.json"
 """What transformers leaves in a run and in each checkpoint: steps, tokens, the best checkpoint."""
 

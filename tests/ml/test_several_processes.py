@@ -176,11 +176,13 @@ def test_a_run_that_leaves_no_model_says_so(tiny, tmp_path, monkeypatch):
     )
     places = [f"model_name_or_path={tiny / 'model'}", f"dataset_dir={tiny / 'data'}", f"output_dir={out}"]
     places += ["overwrite_output_dir=true"]
-    (out / "checkpoint-9").mkdir(parents=True)
+    for folder in ("checkpoint-9", "validation"):
+        (out / folder).mkdir(parents=True)
+    (out / "validation" / "step-9.jsonl").touch()
     (out / "trainer_log.jsonl").write_text('{"current_steps": 9, "loss": 1.0}\n', encoding="utf-8")
     with pytest.raises(QsqlError, match=r"there are no weights in .*\nhint: .*FULL_STATE_DICT"):
         launch.run(make_plan(TINY, places), ["test"])
     assert json.loads((out / "run.json").read_text())["training"]["outcome"]["steps"] == 20
     # What an earlier run has left there is not this one's.
-    assert not (out / "checkpoint-9").exists()
-    assert not (out / "trainer_log.jsonl").exists()
+    for name in ("checkpoint-9", "validation/step-9.jsonl", "trainer_log.jsonl"):
+        assert not (out / name).exists()

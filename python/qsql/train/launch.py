@@ -20,7 +20,7 @@ from qsql.train.failures import explain
 from qsql.train.plan import LOG, Plan, write_plan
 from qsql.train.progress import Progress
 from qsql.train.sharding import fsdp_config
-from qsql.training_log import EXECUTION_LOG, STEP_LOG, TRAINER_LOG, TRAINER_STATE, LogReader
+from qsql.training_log import ANSWERS_DIRECTORY, EXECUTION_LOG, STEP_LOG, TRAINER_LOG, TRAINER_STATE, LogReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,6 +78,8 @@ def run(plan: Plan, argv: Sequence[str], progress: Callable[[Progress], object] 
     if plan.resume_from is None:
         for name in (LOG, EXECUTION_LOG, STEP_LOG, TRAINER_LOG):
             (directory / name).unlink(missing_ok=True)
+        for answers in (directory / ANSWERS_DIRECTORY).glob("step-*.jsonl"):
+            answers.unlink()
         # Where there are any, `overwrite_output_dir` is set; left, they could be taken for those of this run.
         if not plan.config.values.get("resume_from_checkpoint"):
             for checkpoint in directory.glob("checkpoint-*"):

@@ -101,9 +101,9 @@ class Plan:
         found = []
         if not self.gpus and not self.config.values.get("use_cpu"):
             found.append("there is no GPU\nhint: set use_cpu=true to train on the CPU")
-        if len(self.gpus) == 1 and self.config.values.get("fsdp"):
+        elif self.config.values.get("fsdp") and len(self.gpus) < 2:
             found.append(
-                "FSDP divides a model among several GPUs, and one is visible\n"
+                "FSDP divides a model among several GPUs, which this run does not have\n"
                 "hint: leave out `fsdp`, or make more of them visible with CUDA_VISIBLE_DEVICES"
             )
         total, memory = sum(self.memory.values()), min((gpu.memory for gpu in self.gpus), default=0)

@@ -18,7 +18,7 @@ from qsql.engines.transformers import TransformersEngine
 from qsql.prompt import extract_sql
 from qsql.train.inference_copy import ready_to_generate
 from qsql.train.padding_free import IGNORED
-from qsql.training_log import EXECUTION_LOG
+from qsql.training_log import ANSWERS_DIRECTORY, EXECUTION_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from qsql.train.dataset import Part
 
 METRIC = "eval_execution"
-PREDICTIONS_DIRECTORY = "validation"
 SAMPLE_SEED = 0
 TIE = 1e-9
 """Accuracies that differ by less are those of as many right answers."""
@@ -174,7 +173,7 @@ class ExecutionSelection(TrainerCallback):  # type: ignore[misc]
             | {"completion": completion.text, "execution": verdict.execution, "state": verdict.state}
             for example, sql, completion, verdict in zip(self._sample, predictions, completions, verdicts, strict=True)
         ]
-        folder = self._directory / PREDICTIONS_DIRECTORY
+        folder = self._directory / ANSWERS_DIRECTORY
         folder.mkdir(exist_ok=True)
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         (folder / f"step-{step}.jsonl").write_text(text, encoding="utf-8")

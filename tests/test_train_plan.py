@@ -340,6 +340,9 @@ def test_a_checkpoint_that_was_cut_off_is_named(plan, tmp_path):
     ):
         plan(options=Options(resume=True))
     assert plan("overwrite_output_dir=true").resume_from is None
+    folder.rename(folder.with_name("checkpoint-notes"))
+    (folder.parent / "checkpoint-7").touch()
+    assert plan().resume_from is None
 
 
 def test_fsdp_2_is_planned_as_it_works(plan, tmp_path):

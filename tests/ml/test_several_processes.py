@@ -184,5 +184,7 @@ def test_a_run_that_leaves_no_model_says_so(tiny, tmp_path, monkeypatch):
         launch.run(make_plan(TINY, places), ["test"])
     assert json.loads((out / "run.json").read_text())["training"]["outcome"]["steps"] == 20
     # What an earlier run has left there is not this one's.
-    for name in ("checkpoint-9", "validation/step-9.jsonl", "trainer_log.jsonl"):
+    for name in ("validation/step-9.jsonl", "trainer_log.jsonl"):
         assert not (out / name).exists()
+    # Its checkpoints may be all that is left of days.
+    assert (out / "checkpoint-9").is_dir()

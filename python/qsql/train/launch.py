@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -80,10 +79,6 @@ def run(plan: Plan, argv: Sequence[str], progress: Callable[[Progress], object] 
             (directory / name).unlink(missing_ok=True)
         for answers in (directory / ANSWERS_DIRECTORY).glob("step-*.jsonl"):
             answers.unlink()
-        # Where there are any, `overwrite_output_dir` is set; left, they could be taken for those of this run.
-        if not plan.config.values.get("resume_from_checkpoint"):
-            for checkpoint in directory.glob("checkpoint-*"):
-                shutil.rmtree(checkpoint)
     log = directory / LOG
     begin = log.stat().st_size if log.is_file() else 0
     started = time.perf_counter()

@@ -364,7 +364,8 @@ def _padding_free(values: dict[str, Any], options: Options, model: Path | None) 
     ]
     obstacles += [key for key in ("label_smoothing_factor", "streaming") if values.get(key)]
     # There, one process makes the batches of all.
-    obstacles += ["dispatch_batches"] if (values.get("accelerator_config") or {}).get("dispatch_batches") else []
+    accelerator = values.get("accelerator_config")
+    obstacles += ["dispatch_batches"] if isinstance(accelerator, dict) and accelerator.get("dispatch_batches") else []
     if options.padding_free and obstacles:
         raise QsqlError(f"`--padding-free` does not go together with `{obstacles[0]}`\nhint: leave one of them out")
     if options.padding_free is not None:
@@ -436,12 +437,13 @@ def _disk(values: dict[str, Any], size: int, steps: int, shape: Shape | None, tr
 
 def _checkpoint(run_directory: Path, values: dict[str, Any], *, resume: bool) -> Path | None:
     """Find the checkpoint to go on from; without `resume`, see to it that no earlier run is in the way."""
+    checkpoints = [path for path in run_directory.glob("checkpoint-*") if path.is_dir() and path.name[11:].isdigit()]
     # The state is written last, so a checkpoint without it was cut off.
     found = sorted(
-        (state.parent for state in run_directory.glob(f"checkpoint-*/{TRAINER_STATE}") if _is_whole(state)),
+        (path for path in checkpoints if _is_whole(path / TRAINER_STATE)),
         key=lambda folder: int(folder.name.rpartition("-")[2]),
     )
-    cut_off = sorted(path for path in run_directory.glob("checkpoint-*") if path.is_dir() and path not in found)
+    cut_off = [path for path in checkpoints if path not in found]
     # LLaMA-Factory would go on from it, and fail.
     remedy = f"delete `{cut_off[-1]}`, which was cut off" if cut_off else ""
     if not resume:

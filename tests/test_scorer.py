@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -268,27 +267,6 @@ scorer.score(["SELECT 1"] * 50, [{ENDLESS!r} + f" -- {{i}}" for i in range(50)],
     _, stderr = child.communicate(timeout=20)
     assert time.monotonic() - sent < 0.5 + 1.5  # half a second for us, the rest for a loaded machine to end a process
     assert "KeyboardInterrupt" in stderr
-
-
-def test_queries_of_one_canonical_form_run_once(demo_databases, tmp_path):
-    gold = "SELECT species_id FROM species"
-    predictions = ["select S.Species_ID from SPECIES s", "SELECT species.species_id FROM species;"]
-    jobs = [gold] * 2, predictions, ["seed_bank"] * 2
-    variants = len(list((demo_databases / "seed_bank").glob("*.sqlite")))
-    scorer = Scorer(demo_databases, threads=1)
-    assert scorer.execution(*jobs).tolist() == [True, True]
-    assert scorer.executions == variants + 2
-
-    # Where a variant has another schema, a name may mean something else.
-    shutil.copytree(demo_databases / "seed_bank", tmp_path / "seed_bank")
-    other = max((tmp_path / "seed_bank").glob("*.sqlite"), key=lambda path: len(path.name))
-    connection = sqlite3.connect(other)
-    connection.execute("ALTER TABLE species ADD COLUMN s")
-    connection.commit()
-    connection.close()
-    scorer = Scorer(tmp_path, threads=1)
-    assert scorer.execution(*jobs).tolist() == [True, True]
-    assert scorer.executions == variants + 4
 
 
 def test_verdicts_are_values(databases):

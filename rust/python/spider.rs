@@ -66,7 +66,7 @@ impl Schema {
         let keys = spider::schema::ForeignKeys { tables: &names, columns: &columns, pairs: &pairs };
         let schema = spider::Schema::new(tables.iter().map(|(name, columns)| (name, columns.clone())));
         let exact = schema.with_foreign_keys(keys).map_err(|error| QsqlError::new_err(error.to_string()))?;
-        Ok(Self(DatabaseSchemas { exact, canonical: canonical::Schema::new(tables), definitions: None }))
+        Ok(Self(DatabaseSchemas { exact, canonical: canonical::Schema::new(tables) }))
     }
 }
 

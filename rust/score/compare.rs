@@ -7,7 +7,7 @@ use super::{Stage, State};
 use crate::exec::denotation::{Cell, Table, Value, same};
 use crate::exec::digest::{Digest, Digester, Relation, Trace};
 use crate::exec::matching::Exhausted;
-use crate::exec::sandbox::{Database, Failure, Limits, Reader, Row};
+use crate::exec::sandbox::{Database, Failure, Limits, Program, Reader, Row};
 
 /// Why a database rejects a prediction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,6 +160,11 @@ impl<'a> Runner<'a> {
         }
         let [gold, prediction] = tables;
         of_comparison(same(&gold.table, &prediction.table, self.ordered))
+    }
+
+    /// See [`Database::program`].
+    pub(super) fn program(&mut self, text: &str) -> Option<Program> {
+        self.database.program(text, self.limits)
     }
 
     fn run(&mut self, text: &str, reader: &mut impl Reader) -> Result<(), Failure> {

@@ -6,21 +6,18 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use super::compare::{Rejection, Runner};
 use super::golds::Key;
-use super::{DatabaseSchemas, Job, Resources, lock};
+use super::{Job, Resources, lock};
 use crate::exec::digest::Digest;
-use crate::exec::sandbox::{Database, Failure};
+use crate::exec::sandbox::{Database, Failure, Program};
 use crate::exec::suite::Suite;
-use crate::sql::canonical::canonicalize;
 use crate::sql::rewrite;
 
 /// A gold and what is to be compared with it.
 pub(super) struct Gold<'a> {
     pub(super) suite: &'a Arc<Suite>,
-    schema: Option<&'a DatabaseSchemas>,
     text: String,
     ordered: bool,
-    /// Its canonical form, if it has one.
-    form: OnceLock<Option<String>>,
+    program: KnownProgram,
     /// Whether it returned a row on any variant so far.
     pub(super) returned: AtomicBool,
     pub(super) candidates: Vec<Candidate>,
@@ -29,8 +26,7 @@ pub(super) struct Gold<'a> {
 /// A distinct prediction for a gold.
 pub(super) struct Candidate {
     text: String,
-    /// Its canonical form, if it has one.
-    form: OnceLock<Option<String>>,
+    program: KnownProgram,
     /// The first job that has it.
     pub(super) job: usize,
     /// How many jobs have it.
@@ -55,10 +51,9 @@ impl<'a> Gold<'a> {
     pub(super) fn new(job: &Job<'a>, text: String) -> Self {
         Self {
             suite: job.suite,
-            schema: job.schema,
             ordered: rewrite::is_ordered(&text),
             text,
-            form: OnceLock::new(),
+            program: KnownProgram::default(),
             returned: AtomicBool::new(false),
             candidates: Vec::new(),
         }
@@ -78,7 +73,6 @@ impl<'a> Gold<'a> {
         let is_open = |candidate: &&Candidate| candidate.rejected_by.load(Ordering::Relaxed) > variant;
         if let Some(first) = candidates.iter().find(is_open) {
             current.store(first.job, Ordering::Relaxed);
-            let schema = self.shared_schema(candidates, variant, database);
             let mut runner =
                 Runner::new(database, &resources.limits, self.ordered).running_to_end(resources.run_to_end);
             let key = Key::new(content, &self.text, self.ordered, &resources.limits);
@@ -88,11 +82,9 @@ impl<'a> Gold<'a> {
                     if gold.rows > 0 {
                         self.returned.store(true, Ordering::Relaxed);
                     }
-                    let mut known = Known { own: schema.and_then(|schema| self.form(schema)), others: Vec::new() };
                     for candidate in candidates.iter().filter(is_open) {
                         current.store(candidate.job, Ordering::Relaxed);
-                        let form = schema.and_then(|schema| candidate.form(schema));
-                        if let Some(rejection) = self.rejection(candidate, form, &gold, &mut runner, &mut known) {
+                        if let Some(rejection) = self.rejection(candidate, variant, &gold, &mut runner) {
                             candidate.reject(variant, rejection);
                         }
                     }
@@ -103,42 +95,31 @@ impl<'a> Gold<'a> {
         resources.progress.done.fetch_add(candidates.iter().map(|candidate| candidate.jobs).sum(), Ordering::Relaxed);
     }
 
-    /// The schema, if there are predictions whose forms may be compared on a variant, and it is that of the variant too.
-    fn shared_schema(
-        &self,
-        candidates: &[Candidate],
-        variant: usize,
-        database: &mut Database,
-    ) -> Option<&'a DatabaseSchemas> {
-        let is_of_use = variant > 0 && candidates.iter().any(|candidate| candidate.text != self.text);
-        self.schema
-            .filter(|schema| is_of_use && database.definitions().is_ok_and(|own| schema.definitions == Some(own)))
-    }
-
-    /// Why the database of `runner` rejects a prediction; `None` where it does not.
-    fn rejection<'f>(
+    /// Why the database of `runner` rejects a prediction; `None` where it does not, or the caller cancelled.
+    fn rejection(
         &self,
         candidate: &Candidate,
-        form: Option<&'f str>,
+        variant: usize,
         gold: &Digest,
         runner: &mut Runner<'_>,
-        known: &mut Known<'f>,
     ) -> Option<Rejection> {
-        // A query means the same as itself; most of a good model's predictions end here.
-        if candidate.text == self.text || form.is_some() && form == known.own {
+        // A query returns what it returns; most of a good model's predictions end here.
+        if candidate.text == self.text || self.compares_programs(variant) && self.is_program_of(candidate, runner) {
             return None;
         }
-        let Some(form) = form else { return runner.compare(gold, &self.text, &candidate.text) };
-        if let Some((_, rejection)) = known.others.iter().find(|(other, _)| *other == form) {
-            return rejection.clone();
-        }
-        let rejection = runner.compare(gold, &self.text, &candidate.text);
-        known.others.push((form, rejection.clone()));
-        rejection
+        runner.compare(gold, &self.text, &candidate.text)
     }
 
-    fn form(&self, schema: &DatabaseSchemas) -> Option<&str> {
-        self.form.get_or_init(|| canonicalize(&self.text, Some(&schema.canonical)).ok()).as_deref()
+    /// Whether programs are compared on a variant. Most predictions that are wrong get no further than the first one, and to
+    /// list a program takes as long as to run a small query.
+    fn compares_programs(&self, variant: usize) -> bool {
+        variant > 0 && self.suite.files().len() >= FEWEST_FILES
+    }
+
+    /// Whether SQLite compiles the gold and a prediction to the same program for the database of `runner`.
+    fn is_program_of(&self, candidate: &Candidate, runner: &mut Runner<'_>) -> bool {
+        let own = self.program.on(runner, &self.text);
+        own.is_some() && own == candidate.program.on(runner, &candidate.text)
     }
 
     /// Notes that a variant cannot be read: predictions cannot be judged there.
@@ -147,14 +128,18 @@ impl<'a> Gold<'a> {
     }
 }
 
-/// What canonical forms say of predictions on a variant whose schema is that of the first: queries of the same form return
-/// the same. The first variant is left to the queries themselves, since most that are wrong go no further, and a form
-/// takes some microseconds.
-struct Known<'a> {
-    /// The form of the gold.
-    own: Option<&'a str>,
-    /// Forms of predictions and what came of them.
-    others: Vec<(&'a str, Option<Rejection>)>,
+/// Fewest files of a suite for which listing programs pays.
+const FEWEST_FILES: usize = 4;
+
+/// The program of a query for the variant on which it was first asked for, and for those that SQLite compiles alike for.
+#[derive(Default)]
+struct KnownProgram(OnceLock<Option<Program>>);
+
+impl KnownProgram {
+    /// The program for the database of `runner`, if it is known that it has no other.
+    fn on(&self, runner: &mut Runner<'_>, text: &str) -> Option<Program> {
+        self.0.get_or_init(|| runner.program(text)).filter(|program| runner.database.compiles_alike(program))
+    }
 }
 
 fn reject_all(candidates: &[Candidate], variant: usize, failure: &Failure) {
@@ -170,16 +155,12 @@ impl Candidate {
     pub(super) fn new(job: usize, text: String) -> Self {
         Self {
             text,
-            form: OnceLock::new(),
+            program: KnownProgram::default(),
             job,
             jobs: 0,
             rejected_by: AtomicUsize::new(usize::MAX),
             rejection: Mutex::new(None),
         }
-    }
-
-    fn form(&self, schema: &DatabaseSchemas) -> Option<&str> {
-        self.form.get_or_init(|| canonicalize(&self.text, Some(&schema.canonical)).ok()).as_deref()
     }
 
     fn reject(&self, variant: usize, rejection: Rejection) {

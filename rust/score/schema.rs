@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use crate::error::Result;
-use crate::exec::digest::Digest;
 use crate::exec::sandbox::{Database, Failure};
 use crate::spider::schema::ForeignKeys;
 use crate::spider::{Schema, Tables};
@@ -16,8 +15,6 @@ pub struct DatabaseSchemas {
     pub exact: Schema,
     /// As the canonical form needs it.
     pub canonical: canonical::Schema,
-    /// What tells it from other schemas, if it comes from a database.
-    pub definitions: Option<Digest>,
 }
 
 /// Reads the schema of a database as the official tool does: tables from the file, foreign keys from `tables.json`.
@@ -28,8 +25,7 @@ pub fn read_schema(
     file: &Path,
     tables: Option<(&Tables, &str)>,
 ) -> Result<std::result::Result<DatabaseSchemas, Failure>> {
-    let read = |mut database: Database| Ok((database.schema()?, Some(database.definitions()?)));
-    let (found, definitions) = match Database::open(file, false).and_then(read) {
+    let found = match Database::open(file, false).and_then(|mut database| database.schema()) {
         Ok(found) => found,
         Err(failure) => return Ok(Err(failure)),
     };
@@ -37,7 +33,7 @@ pub fn read_schema(
     let canonical = canonical::Schema::new(found.tables.iter().map(|(name, columns)| (name, columns.clone())));
     if let Some((tables, db_id)) = tables {
         let exact = tables.add_foreign_keys(db_id, schema)?;
-        return Ok(Ok(DatabaseSchemas { exact, canonical, definitions }));
+        return Ok(Ok(DatabaseSchemas { exact, canonical }));
     }
     let names: Vec<&str> = found.tables.iter().map(|(name, _)| name.as_str()).collect();
     let columns: Vec<(i64, &str)> = (0..)
@@ -55,5 +51,5 @@ pub fn read_schema(
         found.foreign_keys.iter().filter_map(|[from, to]| Some((index(from)?, index(to)?))).collect();
     let keys = ForeignKeys { tables: &names, columns: &columns, pairs: &pairs };
     let exact = schema.with_foreign_keys(keys).map_err(|error| Failure::Database(error.to_string()));
-    Ok(exact.map(|exact| DatabaseSchemas { exact, canonical, definitions }))
+    Ok(exact.map(|exact| DatabaseSchemas { exact, canonical }))
 }

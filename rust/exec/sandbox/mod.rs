@@ -10,7 +10,6 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
@@ -27,6 +26,7 @@ mod definition;
 mod functions;
 mod like;
 mod memory;
+mod program;
 mod schema;
 mod scratch;
 mod source;
@@ -36,6 +36,7 @@ mod turn;
 mod value;
 mod watch;
 
+pub use self::program::Program;
 pub use self::schema::{ColumnDescription, DatabaseSchema, ForeignKeyDescription, TableDescription};
 use self::source::{HEADER, Source};
 pub use self::stack::on_large_stack;
@@ -43,7 +44,7 @@ use self::statement::Statement;
 pub use self::statement::{Reader, Row};
 use self::turn::Kept;
 use self::watch::{STEPS_PER_LOOK, Watch};
-use super::digest::{Digest, Digester};
+use super::digest::Digest;
 use crate::error::Error;
 
 /// What a query may use before it is stopped.
@@ -197,8 +198,6 @@ pub struct Database {
     value_bytes: c_int,
     /// Largest value of the query at hand, which may be smaller.
     value_limit: Cell<c_int>,
-    /// See [`Database::definitions`].
-    definitions: Option<Digest>,
     /// See [`Database::places`].
     places: Option<Digest>,
 }
@@ -246,25 +245,8 @@ impl Database {
             room: Vec::new(),
             value_bytes,
             value_limit: Cell::new(value_bytes),
-            definitions: None,
             places: None,
         }
-    }
-
-    /// What tells one schema from another: the digest of all its definitions. Where it is the same, names mean the same.
-    pub fn definitions(&mut self) -> Result<Digest, Failure> {
-        if let Some(known) = self.definitions {
-            return Ok(known);
-        }
-        let found = self.digest("SELECT type, name, tbl_name, sql FROM sqlite_master", &UNLIMITED)?;
-        Ok(*self.definitions.insert(found))
-    }
-
-    /// The digest of a result with its rows in order.
-    fn digest(&mut self, text: &str, limits: &Limits) -> Result<Digest, Failure> {
-        let mut reader = DigestReader(Digester::new(0, true));
-        self.query(text, limits, &mut reader)?;
-        Ok(reader.0.finish())
     }
 
     /// The hash of the file's content, if it is held in memory.
@@ -364,16 +346,15 @@ impl Database {
         {
             return result;
         }
-        let mut result = self.compile_and_execute(text, limits, reader);
-        if self.watch.lacks_functions() {
-            // Most databases never see a query that needs them, and registering takes as long as a small query.
-            self.register_functions()?;
-            result = self.compile_and_execute(text, limits, reader);
-        }
-        if let Some(compiled) = result? {
+        if let Some(compiled) = self.compile_and_execute(text, limits, reader)? {
             self.keep(text, compiled);
         }
         Ok(())
+    }
+
+    /// The same for a statement that is not going to be run again.
+    fn query_once(&mut self, text: &str, limits: &Limits, reader: &mut impl Reader) -> Result<(), Failure> {
+        self.compile_and_execute(text, limits, reader).map(drop)
     }
 
     /// How many steps the latest query took, which had these limits; 1 at least.
@@ -383,6 +364,21 @@ impl Database {
     }
 
     fn compile_and_execute(
+        &mut self,
+        text: &str,
+        limits: &Limits,
+        reader: &mut impl Reader,
+    ) -> Result<Option<Kept>, Failure> {
+        let result = self.try_compile_and_execute(text, limits, reader);
+        if !self.watch.lacks_functions() {
+            return result;
+        }
+        // Most databases never see a query that needs them, and registering takes as long as a small query.
+        self.register_functions()?;
+        self.try_compile_and_execute(text, limits, reader)
+    }
+
+    fn try_compile_and_execute(
         &self,
         text: &str,
         limits: &Limits,
@@ -544,17 +540,34 @@ unsafe extern "C" fn progress(watch: *mut c_void) -> c_int {
     c_int::from(unsafe { &*watch.cast::<Watch>() }.steps())
 }
 
-/// Takes the digest of a result.
-struct DigestReader(Digester);
+/// Digests of whole results, for tests.
+#[cfg(test)]
+mod digesting {
+    use std::ops::ControlFlow;
 
-impl Reader for DigestReader {
-    fn start(&mut self, columns: usize) -> ControlFlow<()> {
-        self.0 = Digester::new(columns, true);
-        ControlFlow::Continue(())
+    use super::{Database, Failure, Limits, Reader, Row};
+    use crate::exec::digest::{Digest, Digester};
+
+    struct DigestReader(Digester);
+
+    impl Reader for DigestReader {
+        fn start(&mut self, columns: usize) -> ControlFlow<()> {
+            self.0 = Digester::new(columns, true);
+            ControlFlow::Continue(())
+        }
+
+        fn row(&mut self, row: &Row<'_>) -> ControlFlow<()> {
+            self.0.row(row.cells());
+            ControlFlow::Continue(())
+        }
     }
 
-    fn row(&mut self, row: &Row<'_>) -> ControlFlow<()> {
-        self.0.row(row.cells());
-        ControlFlow::Continue(())
+    impl Database {
+        /// The digest of a result with its rows in order.
+        pub(super) fn digest(&mut self, text: &str, limits: &Limits) -> Result<Digest, Failure> {
+            let mut reader = DigestReader(Digester::new(0, true));
+            self.query(text, limits, &mut reader)?;
+            Ok(reader.0.finish())
+        }
     }
 }

@@ -7,7 +7,7 @@ EXTENSION := python/qsql/_core.abi3.so
 SOURCES := Cargo.toml Cargo.lock pyproject.toml python/qsql/_core.pyi $(shell find rust -name '*.rs')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-ml coverage loop wheel wheel-test check format bench fuzz clean toolchain
+.PHONY: help build demo test test-ml coverage loop wheel wheel-test check format bench fuzz fuzz-text fuzz-canonical clean toolchain
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -160,12 +160,20 @@ FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-covera
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
   -Cllvm-args=-sanitizer-coverage-trace-compares
 FUZZ_SECONDS ?= 1800
+FUZZ_FORMS ?= 1000000
+FUZZ_SEED ?= $(shell date +%s)
 
-fuzz: | toolchain ## Fuzz everything that reads text, for FUZZ_SECONDS (1800)
+fuzz: fuzz-text fuzz-canonical ## Fuzz everything that reads text, for FUZZ_SECONDS (1800), and canonical forms
+
+fuzz-text: | toolchain
 	mkdir -p tests/fuzz/corpus tests/fuzz/artifacts
 	cd tests/fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" cargo run --release --quiet --bin text \
 	  --target $$(rustc -vV | sed -n "s/^host: //p") -- corpus seeds \
 	  -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=4096 -artifact_prefix=artifacts/ -print_final_stats=1
+
+fuzz-canonical: | toolchain ## Compare FUZZ_FORMS (1000000) canonical forms with their queries on random databases
+	QSQL_SEED=$(FUZZ_SEED) QSQL_CHANGED_FORMS=$(FUZZ_FORMS) QSQL_THREADS=$$(getconf _NPROCESSORS_ONLN) \
+	  cargo test --release --quiet --test canonical -- --nocapture
 
 clean: ## Remove everything that was built
 	rm -rf target dist .venv .venv-ml .venv-wheel qsql-demo qsql-tiny qsql-loop qsql-grpo $(EXTENSION)

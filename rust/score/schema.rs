@@ -30,7 +30,7 @@ pub fn read_schema(
         Err(failure) => return Ok(Err(failure)),
     };
     let schema = Schema::new(found.tables.iter().map(|(name, columns)| (name, columns.clone())));
-    let canonical = canonical::Schema::new(found.tables.iter().map(|(name, columns)| (name, columns.clone())));
+    let canonical = canonical::Schema::new(found.starred.iter().map(|(name, columns)| (name, columns.clone())));
     if let Some((tables, db_id)) = tables {
         let exact = tables.add_foreign_keys(db_id, schema)?;
         return Ok(Ok(DatabaseSchemas { exact, canonical }));

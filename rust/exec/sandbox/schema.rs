@@ -7,14 +7,20 @@ use rusqlite::Connection;
 /// The tables of a database file and the foreign keys that they declare.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DatabaseSchema {
-    /// Every table in the order of `sqlite_master`, internal ones too, with its columns in order.
+    /// Every table in the order of `sqlite_master`, internal ones too, with its columns in order as the official tool sees
+    /// them: without those that are generated.
     pub tables: Vec<(String, Vec<String>)>,
+    /// The same with all columns of `SELECT *`, but for tables that have others beside, which only virtual ones do.
+    pub starred: Vec<(String, Vec<String>)>,
     /// Declared foreign keys: table and column, and the table and column that they refer to.
     pub foreign_keys: Vec<[(String, String); 2]>,
 }
 
-/// A column as `PRAGMA table_info` has it: name, and position in the primary key from 1, or 0.
-type Column = (String, u32);
+/// A column as `PRAGMA table_xinfo` has it: name, position in the primary key from 1, or 0, and how it is hidden.
+type Column = (String, u32, u32);
+
+/// How a column is hidden that no `*` shows. Generated ones are hidden from inserts only.
+const HIDDEN: u32 = 1;
 
 pub(super) fn read(connection: &Connection) -> rusqlite::Result<DatabaseSchema> {
     let mut names = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table'")?;
@@ -22,10 +28,14 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<DatabaseSchema> 
     let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
     let mut schema = DatabaseSchema::default();
     for name in &names {
-        let mut info = connection.prepare("SELECT name, pk FROM pragma_table_info(?1)")?;
-        let found = info.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut info = connection.prepare("SELECT name, pk, hidden FROM pragma_table_xinfo(?1)")?;
+        let found = info.query_map([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let found = found.collect::<rusqlite::Result<Vec<Column>>>()?;
-        schema.tables.push((name.clone(), found.iter().map(|(column, _)| column.clone()).collect()));
+        let inserted = found.iter().filter(|(.., hidden)| *hidden == 0);
+        schema.tables.push((name.clone(), inserted.map(|(column, ..)| column.clone()).collect()));
+        if found.iter().all(|(.., hidden)| *hidden != HIDDEN) {
+            schema.starred.push((name.clone(), found.iter().map(|(column, ..)| column.clone()).collect()));
+        }
         columns.insert(name.to_lowercase(), found);
     }
     for name in names {
@@ -38,7 +48,7 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<DatabaseSchema> 
             // A key that names no column refers to the primary key.
             let to = to.or_else(|| {
                 let columns = columns.get(&table.to_lowercase())?;
-                columns.iter().find(|(_, key)| *key == position + 1).map(|(column, _)| column.clone())
+                columns.iter().find(|(_, key, _)| *key == position + 1).map(|(column, ..)| column.clone())
             });
             if let Some(to) = to {
                 schema.foreign_keys.push([(name.clone(), from), (table, to)]);

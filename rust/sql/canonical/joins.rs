@@ -21,35 +21,44 @@ pub(super) fn arrange(select: &mut Select, is_free: bool) {
     if others.is_empty() || others.iter().any(|source| source.join != Join::Inner) {
         return;
     }
+    // As SQLite lines them up.
+    let conditions = || select.filter.iter().chain(select.from.iter().filter_map(|source| source.on.as_ref()));
+    let before: Vec<&Expr> = conditions().flat_map(conjuncts).collect();
     // Of a conjunction with a constant that is false SQLite drops the rest unseen, even a name that is an error.
-    let conditions = select.from.iter().filter_map(|source| source.on.as_ref()).chain(&select.filter);
-    if conditions.flat_map(conjuncts).any(is_constant) {
+    if before.iter().any(|conjunct| is_constant(conjunct)) {
         return;
     }
     // Into a disjunction nothing can go without parentheses.
     let is_open = !matches!(select.filter, Some(Expr::Or(_)));
-    let mut on: Vec<Vec<Expr>> = select.from.iter().map(|_| Vec::new()).collect();
+    let mut on: Vec<Vec<&Expr>> = select.from.iter().map(|_| Vec::new()).collect();
     let mut filter = Vec::new();
-    for position in 0..select.from.len() {
-        let conjuncts = select.from[position].on.take().map_or_else(Vec::new, Expr::into_conjuncts);
-        for conjunct in conjuncts {
-            match join_position(&conjunct, select) {
+    for (position, source) in select.from.iter().enumerate() {
+        for conjunct in source.on.iter().flat_map(conjuncts) {
+            match join_position(conjunct, select) {
                 Some(place) => on[place].push(conjunct),
-                None if is_open && is_filter(&conjunct) => filter.push(conjunct),
+                None if is_open && is_filter(conjunct) => filter.push(conjunct),
                 None => on[position].push(conjunct),
             }
         }
     }
-    for conjunct in select.filter.take().map_or_else(Vec::new, Expr::into_conjuncts) {
-        match join_position(&conjunct, select) {
+    for conjunct in select.filter.iter().flat_map(conjuncts) {
+        match join_position(conjunct, select) {
             Some(place) => on[place].push(conjunct),
             None => filter.push(conjunct),
         }
     }
-    for (source, conjuncts) in select.from.iter_mut().zip(on) {
-        source.on = Expr::and(conjuncts);
+    // Where the order of rows can show, so can that of conditions, by which SQLite decides between plans. And `EXISTS` in
+    // WHERE becomes a join to it, in ON it does not.
+    let is_same = before.iter().eq(filter.iter().chain(on.iter().flatten()));
+    if !is_free && (!is_same || before.iter().any(|conjunct| conjunct.has_query())) {
+        return;
     }
-    select.filter = Expr::and(filter);
+    let joined = |conjuncts: Vec<&Expr>| Expr::and(conjuncts.into_iter().cloned().collect());
+    let (filter, on): (_, Vec<_>) = (joined(filter), on.into_iter().map(joined).collect());
+    select.filter = filter;
+    for (source, on) in select.from.iter_mut().zip(on) {
+        source.on = on;
+    }
 }
 
 fn conjuncts(condition: &Expr) -> &[Expr] {

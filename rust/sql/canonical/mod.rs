@@ -105,7 +105,11 @@ fn form(sql: &str, schema: Option<&Schema>) -> Result<(String, bool), CanonicalE
     let mut resolver = resolve::Resolver::new(schema);
     resolver.query(&mut query)?;
     settle::settle(&mut query, &resolver.tables)?;
-    simplify::simplify(&mut query);
+    let is_free = free::is_free(&query);
+    if let Some(what) = resolver.plan_bound.filter(|_| !is_free) {
+        return Err(read::unsupported(what));
+    }
+    simplify::simplify(&mut query, is_free);
     let text = print::print(&query, &resolver.tables, schema);
     let is_large = depth > LARGE_DEPTH || text.len() > LARGE_BYTES;
     Ok((text, is_large))

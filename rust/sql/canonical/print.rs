@@ -9,7 +9,7 @@ use super::tree::{
     Arguments, Binding, Expr, Item, Join, Name, Operator, Order, Part, Query, Quote, Relation, Select, SetOperator,
     Unary,
 };
-use super::words::is_plain;
+use super::words::{is_keyword, is_plain};
 
 /// The text of a query.
 pub(super) fn print(query: &Query, tables: &[Table<'_>], schema: Option<&Schema>) -> String {
@@ -22,7 +22,8 @@ pub(super) fn print(query: &Query, tables: &[Table<'_>], schema: Option<&Schema>
         numbers.take_tables(query);
     }
     numbers.query(query);
-    let mut printer = Printer { out: String::with_capacity(256), numbers: &numbers.of };
+    let numbers = &numbers.of;
+    let mut printer = Printer { out: String::with_capacity(256), numbers, has_schema: schema.is_some() };
     printer.query(query);
     printer.out
 }
@@ -104,6 +105,7 @@ impl Numbers<'_> {
 struct Printer<'a> {
     out: String,
     numbers: &'a [Option<usize>],
+    has_schema: bool,
 }
 
 impl Printer<'_> {
@@ -195,7 +197,12 @@ impl Printer<'_> {
                 self.expr(expr, Binding::Or);
                 if let Some(alias) = alias {
                     self.text(" AS ");
-                    self.identifier(&alias.lower());
+                    // The parser does not tell whether `AS` stood before it, and takes no keyword without it.
+                    if is_keyword(&alias.text) {
+                        self.quoted(&alias.lower(), '"');
+                    } else {
+                        self.identifier(&alias.lower());
+                    }
                 }
             }
         }
@@ -245,8 +252,15 @@ impl Printer<'_> {
     }
 
     /// An expression, in parentheses unless its operator binds at least as tightly as `least`.
+    ///
+    /// Other parsers, the one here among them, read `~ a * b` and `- a COLLATE x` otherwise than SQLite.
     fn expr(&mut self, expr: &Expr, least: Binding) {
-        if binding(expr) < least {
+        let is_loose = match expr {
+            Expr::Unary(Unary::BitNot, _) => least > Binding::Sum,
+            Expr::Unary(..) => least >= Binding::Collation,
+            _ => false,
+        };
+        if binding(expr) < least || is_loose && least != Binding::Sign {
             self.text("(");
             self.bare(expr);
             self.text(")");
@@ -258,6 +272,10 @@ impl Printer<'_> {
     fn bare(&mut self, expr: &Expr) {
         match expr {
             Expr::Name { name, .. } => self.name(name),
+            // By itself, and where columns are not known, one in double quotes may be a string.
+            Expr::Column { table, name } if !self.has_schema && self.numbers[*table].is_none() && !is_plain(name) => {
+                self.quoted(name, '`');
+            }
             Expr::Column { table, name } => {
                 self.qualifier(*table);
                 self.identifier(name);
@@ -377,12 +395,13 @@ impl Printer<'_> {
         self.text(")");
     }
 
-    /// A name of which is not known what it means. In double quotes it may be a string, where every letter counts.
+    /// A name of which is not known what it means. In double quotes it may be a string, where every letter counts; in
+    /// others it is none.
     fn name(&mut self, name: &Name) {
         match name.quote {
             Quote::None => self.text(&name.text.to_ascii_lowercase()),
             Quote::Double => self.quoted(&name.text, '"'),
-            Quote::Other => self.identifier(&name.text.to_ascii_lowercase()),
+            Quote::Other => self.quoted(&name.text.to_ascii_lowercase(), '`'),
         }
     }
 }

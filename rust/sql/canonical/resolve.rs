@@ -8,10 +8,11 @@ use super::CanonicalError;
 use super::read::{Read, refuse, unsupported};
 use super::schema::Schema;
 use super::scope::{
-    Alias, Columns, Derived, Listed, Scope, Table, is_ordinal, is_row_number, is_term, item_name, repeatable, stored,
+    Alias, Columns, Derived, Listed, Scope, Table, is_ordinal, is_row_number, is_term, item_name, may_be_one,
+    repeatable, stored,
 };
 use super::tree::{Expr, Item, Name, Operator, Order, PartMut, Query, Quote, Relation, Select, Unary};
-use super::words::is_plain;
+use super::words::{is_plain, is_truth};
 
 /// Most expressions that take the place of aliases in a statement: aliases of aliases grow like powers of two.
 const REPLACEMENTS: usize = 200;
@@ -21,6 +22,8 @@ pub(super) struct Resolver<'s> {
     pub(super) tables: Vec<Table<'s>>,
     scopes: Vec<Scope>,
     replacements: usize,
+    /// Something that SQLite may plan otherwise than its canonical form, if there is any.
+    pub(super) plan_bound: Option<&'static str>,
 }
 
 /// What the query around a query needs to know of it.
@@ -39,7 +42,7 @@ struct Listing {
 
 impl<'s> Resolver<'s> {
     pub(super) fn new(schema: Option<&'s Schema>) -> Self {
-        Self { schema, tables: Vec::new(), scopes: Vec::new(), replacements: 0 }
+        Self { schema, tables: Vec::new(), scopes: Vec::new(), replacements: 0, plan_bound: None }
     }
 
     /// Resolves a query that is no table, where nothing outside can refer to its aliases.
@@ -109,6 +112,9 @@ impl<'s> Resolver<'s> {
                 }
                 Relation::Query(query) => {
                     let Outside { columns, kept } = self.arms(query)?;
+                    if orders_by_several(query) {
+                        self.plan_bound = Some("ORDER BY of two columns that are one");
+                    }
                     // Where not all names are known, any alias may be one that is referred to.
                     let all = if columns.is_unknown() { 0..query.arms[0].select.items.len() } else { 0..0 };
                     (String::new(), columns, all.chain(kept).collect())
@@ -117,7 +123,15 @@ impl<'s> Resolver<'s> {
             source.id = self.tables.len();
             scope.tables.push(source.id);
             let visible = source.alias.take().map_or(name, |alias| alias.lower());
-            self.tables.push(Table { visible, columns, alone, correlated: false, merged: Vec::new(), used });
+            self.tables.push(Table {
+                visible,
+                columns,
+                alone,
+                correlated: false,
+                merged: Vec::new(),
+                used,
+                called: Vec::new(),
+            });
         }
         Ok(scope)
     }
@@ -128,6 +142,7 @@ impl<'s> Resolver<'s> {
             let names = std::mem::take(&mut select.from[position].using);
             let mut conditions = Vec::new();
             for name in names {
+                self.plan_bound = Some("USING where an order of rows can show");
                 let name = name.lower();
                 let has = |table: usize| {
                     let columns = &self.tables[table].columns;
@@ -174,21 +189,28 @@ impl<'s> Resolver<'s> {
                     self.expr(expr)?;
                     let name = alias.as_ref().map(Name::lower);
                     if listing.is_complete {
-                        listing.columns.push(Listed { name, value: repeatable(expr) });
+                        listing.columns.push(Listed { name, is_spelled_out: false, value: repeatable(expr) });
                     }
                 }
                 Item::Star => self.star(&mut listing, &tables),
                 Item::TableStar(table) => {
                     let before = listing.columns.len();
                     self.star(&mut listing, &[*table]);
-                    let expanded = listing.columns.get(before..).unwrap_or_default();
+                    let expanded = listing.columns.get_mut(before..).unwrap_or_default();
                     // A star of one of several tables is spelled out: the official grammar has none.
                     if listing.is_complete && expanded.iter().all(|column| column.value.is_some()) {
-                        for expr in expanded.iter().filter_map(|column| column.value.clone()) {
+                        for column in expanded {
+                            column.is_spelled_out = true;
+                            let Some(expr) = column.value.clone() else { continue };
                             self.mark_columns(&expr);
                             items.push(Item::Expr { expr, alias: None });
                         }
                         continue;
+                    }
+                    // Else the names go on being what keeps it from that.
+                    if let Columns::Derived(columns) = &self.tables[*table].columns {
+                        let named: Vec<usize> = columns.iter().filter_map(|column| column.item).collect();
+                        self.tables[*table].used.extend(named);
                     }
                 }
                 Item::NamedStar(_) => {}
@@ -206,9 +228,11 @@ impl<'s> Resolver<'s> {
                 listing.is_complete = false;
                 return;
             };
-            for name in names.into_iter().filter(|_| listing.is_complete) {
-                let value = name.as_ref().map(|name| Expr::Column { table, name: name.clone() });
-                listing.columns.push(Listed { name, value });
+            for (place, name) in names.into_iter().enumerate().filter(|_| listing.is_complete) {
+                // A name means the first column that has it, and TRUE may be none.
+                let means = |name: &String| !is_truth(name) && self.tables[table].columns.position(name) == Some(place);
+                let value = name.clone().filter(means).map(|name| Expr::Column { table, name });
+                listing.columns.push(Listed { name, is_spelled_out: false, value });
             }
         }
     }
@@ -251,11 +275,26 @@ impl<'s> Resolver<'s> {
             };
             return Ok(());
         }
+        // SQLite reads a list of one as a comparison, but only of what is a constant before names are resolved.
+        // The same goes for what is null.
+        let has_one_name = match expr {
+            Expr::In { list, .. } => matches!(list[..], [Expr::Name { .. }]),
+            Expr::IsNull { operand, .. } => matches!(**operand, Expr::Name { .. }),
+            _ => false,
+        };
         for part in expr.parts_mut() {
             match part {
                 PartMut::Expr(expr) => self.expr(expr)?,
                 PartMut::Query(query) => self.query(query)?,
             }
+        }
+        let has_one_literal = match expr {
+            Expr::In { list, .. } => list[0].is_literal(),
+            Expr::IsNull { operand, .. } => operand.is_literal(),
+            _ => false,
+        };
+        if has_one_name && has_one_literal {
+            self.plan_bound = Some("a string in double quotes where an order of rows can show");
         }
         // `- TRUE` would become a number, and as a term of `ORDER BY` that of a column.
         refuse(matches!(expr, Expr::Unary(Unary::Minus, operand) if is_ordinal(operand)), "a sign before TRUE")
@@ -274,7 +313,8 @@ impl<'s> Resolver<'s> {
                 let of = &self.tables[id];
                 if table.is(&of.visible) {
                     refuse(is_row_number(&lower) && of.columns.position(&lower).is_none(), "the number of a row")?;
-                    refuse(of.columns.has_nameless() && name.quote != Quote::None, "a column without a name")?;
+                    let made_up = name.quote != Quote::None && of.columns.may_make_up(&lower);
+                    refuse(made_up, "a column without a name")?;
                     if of.columns.is_unknown() || of.columns.position(&lower).is_some() {
                         found.push(id);
                     }
@@ -310,8 +350,11 @@ impl<'s> Resolver<'s> {
                 return Ok(Expr::Name { table: None, name });
             }
             let has = |id: &usize| self.tables[*id].columns.position(&lower).is_some();
-            let mut found = tables.iter().copied().filter(|id| has(id));
+            refuse(is_truth(&lower) && tables.iter().any(has), "a column that is called TRUE or FALSE")?;
+            let made_up = tables.iter().any(|&id| self.tables[id].columns.may_make_up(&lower));
+            let mut found = tables.iter().copied().filter(has);
             if let Some(id) = found.next() {
+                refuse(name.quote != Quote::None && made_up, "a column without a name")?;
                 // The columns of a `USING` are one, and called by the first.
                 if found.any(|id| !self.tables[id].merged.contains(&lower)) {
                     return Err(CanonicalError::AmbiguousColumn { name: name.text.clone() });
@@ -319,8 +362,7 @@ impl<'s> Resolver<'s> {
                 return Ok(self.column(id, &lower, depth));
             }
             refuse(is_row_number(&lower) && !tables.is_empty(), "the number of a row")?;
-            let nameless = name.quote != Quote::None && tables.iter().any(|&id| self.tables[id].columns.has_nameless());
-            refuse(nameless, "a column without a name")?;
+            refuse(name.quote != Quote::None && made_up, "a column without a name")?;
             if self.scopes[at].sees_aliases
                 && let Some(alias) = self.scopes[at].alias(&lower)
             {
@@ -329,8 +371,10 @@ impl<'s> Resolver<'s> {
         }
         match (name.quote, lower.as_str()) {
             (Quote::Double, _) => Ok(Expr::Text(name.text.clone())),
-            (Quote::None, "true") => Ok(Expr::Number("1".to_owned())),
-            (Quote::None, "false") => Ok(Expr::Number("0".to_owned())),
+            (Quote::None, "true" | "false") => {
+                self.plan_bound = Some("TRUE where an order of rows can show");
+                Ok(Expr::Number(if lower == "true" { "1" } else { "0" }.to_owned()))
+            }
             _ => Err(CanonicalError::UnknownColumn { name: name.text.clone() }),
         }
     }
@@ -344,14 +388,28 @@ impl<'s> Resolver<'s> {
 
     /// Remembers that a column of a query is called by its name, and so that its alias is needed.
     fn mark(&mut self, table: usize, name: &str) {
-        let mut place = self.tables[table].columns.position(name).map(|position| (table, position));
+        let Some(position) = self.tables[table].columns.position(name) else { return };
+        for before in 0..position {
+            // A name that needs quotes may be one that SQLite makes up for a column before it that has none. And what a star
+            // stands for may have that name too, when its alias is gone.
+            let columns = &self.tables[table].columns;
+            let is_of_star = matches!(columns, Columns::Derived(columns) if columns[before].of.is_some());
+            if is_of_star || !is_plain(name) {
+                self.mark_place(table, before);
+            }
+        }
+        self.mark_place(table, position);
+    }
+
+    fn mark_place(&mut self, table: usize, position: usize) {
+        let mut place = Some((table, position));
         while let Some((table, position)) = place {
             let Columns::Derived(columns) = &self.tables[table].columns else { return };
-            let column = &columns[position];
+            let Some(column) = columns.get(position) else { return };
             place = column.of;
-            if let Some(item) = column.item {
-                self.tables[table].used.push(item);
-            }
+            let item = column.item;
+            self.tables[table].called.push(position);
+            self.tables[table].used.extend(item);
         }
     }
 
@@ -397,7 +455,7 @@ impl<'s> Resolver<'s> {
         }
         let column = digits.parse::<usize>().ok().and_then(|number| listing.columns.get(number.checked_sub(1)?));
         let value = column.and_then(|column| column.value.clone());
-        if let Some(value) = value.filter(|value| !self.is_captured(value)) {
+        if let Some(value) = value.filter(|value| !self.is_captured(value, listing)) {
             self.mark_columns(&value);
             *term = value;
         }
@@ -424,6 +482,7 @@ impl<'s> Resolver<'s> {
     fn term(&mut self, term: &mut Expr) -> Read<()> {
         let before = term.clone();
         self.expr(term)?;
+        refuse(is_ordinal(term) && matches!(before, Expr::Collate { .. }), "ORDER BY of TRUE with a collation")?;
         if let Expr::Name { name, .. } = &before
             && !is_term(term)
         {
@@ -461,7 +520,7 @@ impl<'s> Resolver<'s> {
         let Expr::Name { table: None, name } = &*term else { return Ok(false) };
         let lower = name.lower();
         let column = listing.columns.iter().find(|column| column.name.as_deref() == Some(&lower));
-        let value = column.and_then(|column| column.value.clone()).filter(|value| !self.is_captured(value));
+        let value = column.and_then(|column| column.value.clone()).filter(|value| !self.is_captured(value, listing));
         if let Some(value) = value {
             self.mark_columns(&value);
             *term = value;
@@ -476,20 +535,26 @@ impl<'s> Resolver<'s> {
 
     /// Whether an expression is a name of which is not known what it means, and which `ORDER BY` would take for an alias;
     /// that alias then stays, so that the next look at the query sees the same.
-    fn is_captured(&mut self, expr: &Expr) -> bool {
-        let name = match expr {
-            Expr::Collate { operand, .. } => return self.is_captured(operand),
-            Expr::Name { name, .. } => name.lower(),
+    fn is_captured(&mut self, expr: &Expr, listing: &Listing) -> bool {
+        let (name, quote) = match expr {
+            Expr::Collate { operand, .. } => return self.is_captured(operand, listing),
+            Expr::Name { name, .. } => (name.lower(), name.quote),
             _ => return false,
         };
-        let other = |alias: &Alias| match &alias.value {
+        let other = |value: Option<&Expr>| match value {
             Some(value @ Expr::Name { .. }) => value != expr,
-            // The only table's column of that name: the same as the name by itself.
-            Some(Expr::Column { table, name: value }) => *value != name || !self.tables[*table].alone,
+            // The only table's column of that name: the same as the name by itself, unless that may be a string.
+            Some(Expr::Column { table, name: value }) => {
+                *value != name || !self.tables[*table].alone || quote == Quote::Double
+            }
             _ => true,
         };
         let Some(scope) = self.scopes.last() else { return false };
-        let is_captured = scope.aliases.iter().any(|alias| alias.name == name && other(alias));
+        let is_alias = scope.aliases.iter().any(|alias| alias.name == name && other(alias.value.as_ref()));
+        let is_listed = |column: &Listed| {
+            !column.is_spelled_out && column.name.as_ref() == Some(&name) && other(column.value.as_ref())
+        };
+        let is_captured = is_alias || listing.columns.iter().any(is_listed);
         if is_captured && let Some(scope) = self.scopes.last_mut() {
             scope.keep(&name);
         }
@@ -499,7 +564,8 @@ impl<'s> Resolver<'s> {
     /// In a query of several arms a term must be a result column. SQLite takes the first column of the first arm that has
     /// it, and sees nothing outside of that arm.
     fn compound_order_term(&mut self, term: &mut Expr, listing: &Listing) -> Read<()> {
-        let first = |value: &Expr| listing.columns.iter().position(|column| column.value.as_ref() == Some(value));
+        let is = |value: &Expr, column: &Listed| column.value.as_ref().is_some_and(|other| may_be_one(value, other));
+        let first = |value: &Expr| listing.columns.iter().position(|column| is(value, column));
         let (place, name) = match &*term {
             Expr::Number(digits) => (digits.parse().ok().and_then(|number: usize| number.checked_sub(1)), None),
             Expr::Name { table: None, name } => {
@@ -509,7 +575,8 @@ impl<'s> Resolver<'s> {
             _ => (None, None),
         };
         let value = place.and_then(|place| listing.columns.get(place)).and_then(|column| column.value.clone());
-        let value = value.filter(|value| first(value) == place && self.is_local(value) && !self.is_captured(value));
+        let value =
+            value.filter(|value| first(value) == place && self.is_local(value) && !self.is_captured(value, listing));
         match (value, name) {
             (Some(value), _) => {
                 self.mark_columns(&value);
@@ -537,6 +604,14 @@ impl<'s> Resolver<'s> {
             _ => false,
         })
     }
+}
+
+/// Whether a term of `ORDER BY` is more than one of the result columns: SQLite takes the first for its alias, and the last
+/// for its expression, when it looks for an order that the query around it can use.
+fn orders_by_several(query: &Query) -> bool {
+    let items = &query.arms[0].select.items;
+    let is = |term: &Expr, item: &&Item| matches!(item, Item::Expr { expr, .. } if may_be_one(expr, term));
+    query.order.iter().any(|term| items.iter().filter(|item| is(&term.expr, item)).count() > 1)
 }
 
 /// Removes the aliases of a select list but for those of some items.

@@ -35,9 +35,15 @@ impl Columns<'_> {
         }
     }
 
-    /// Whether there are columns whose names SQLite makes up.
-    pub(super) fn has_nameless(&self) -> bool {
-        matches!(self, Self::Derived(columns) if columns.iter().any(|column| column.name.is_none()))
+    /// Whether a name in quotes may mean a column whose name SQLite makes up: of the text of an expression, or of a name
+    /// that an earlier column has.
+    pub(super) fn may_make_up(&self, name: &str) -> bool {
+        let Self::Derived(columns) = self else { return false };
+        let found = self.position(name);
+        columns.iter().take(found.unwrap_or(columns.len())).enumerate().any(|(place, column)| match &column.name {
+            None => true,
+            Some(name) => found.is_none() && self.position(name) != Some(place),
+        })
     }
 
     pub(super) fn is_unknown(&self) -> bool {
@@ -68,6 +74,8 @@ pub(super) struct Table<'s> {
     pub(super) merged: Vec<String>,
     /// Of a query: the items of its select list that are referred to by name.
     pub(super) used: Vec<usize>,
+    /// The columns that are referred to by name, by their places.
+    pub(super) called: Vec<usize>,
 }
 
 impl Table<'_> {
@@ -115,6 +123,8 @@ impl Scope {
 pub(super) struct Listed {
     /// Its alias, or the name of the column that a star stands for.
     pub(super) name: Option<String>,
+    /// Whether it comes of a star that is spelled out: `ORDER BY` will not know it by that name.
+    pub(super) is_spelled_out: bool,
     /// What it is; `None` where that cannot be written a second time.
     pub(super) value: Option<Expr>,
 }
@@ -215,6 +225,12 @@ pub(super) fn item_name(expr: &Expr, alias: Option<&Name>) -> Option<String> {
         (Expr::Collate { operand, .. }, None) => item_name(operand, None),
         _ => None,
     }
+}
+
+/// Whether two expressions are the same, or columns of one name of which is not known that they are of different tables.
+pub(super) fn may_be_one(one: &Expr, other: &Expr) -> bool {
+    let name = item_name(one, None);
+    one == other || name.is_some() && name == item_name(other, None)
 }
 
 /// The schema's columns of a table; nothing is known without a schema.

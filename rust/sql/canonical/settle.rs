@@ -2,8 +2,8 @@
 
 use super::read::{Read, refuse};
 use super::resolve::strip;
-use super::scope::Table;
-use super::tree::{Expr, Item, Part, PartMut, Query, Relation};
+use super::scope::{Columns, Derived, Table, item_name};
+use super::tree::{Expr, Item, Part, PartMut, Query, Relation, Select};
 
 /// Removes the aliases of queries in `FROM` that nothing refers to.
 pub(super) fn settle(query: &mut Query, tables: &[Table<'_>]) -> Read<()> {
@@ -22,8 +22,9 @@ impl Settler<'_> {
         for arm in &mut query.arms {
             for source in &mut arm.select.from {
                 if let Relation::Query(inner) = &mut source.relation {
-                    if self.strips {
-                        strip(&mut inner.arms[0].select, &self.tables[source.id].used);
+                    let table = &self.tables[source.id];
+                    if self.strips && names_stay(&inner.arms[0].select, table) {
+                        strip(&mut inner.arms[0].select, &table.used);
                     }
                     self.query(inner)?;
                 }
@@ -60,6 +61,21 @@ impl Settler<'_> {
             _ => false,
         }
     }
+}
+
+/// Whether each name that a query in `FROM` is asked for goes on meaning the same column, the first that has it, when the
+/// aliases of all others are gone: what they stood for may have that name too.
+fn names_stay(select: &Select, table: &Table<'_>) -> bool {
+    let Columns::Derived(columns) = &table.columns else { return true };
+    let name = |column: &Derived| match column.item.map(|item| (item, &select.items[item])) {
+        Some((item, Item::Expr { expr, .. })) if !table.used.contains(&item) => item_name(expr, None),
+        _ => column.name.clone(),
+    };
+    let names: Vec<Option<String>> = columns.iter().map(name).collect();
+    table.called.iter().all(|&place| {
+        let name = &columns[place].name;
+        columns.iter().position(|column| column.name == *name) == names.iter().position(|other| other == name)
+    })
 }
 
 /// Whether there are names of which is not known what they mean, or that mean an alias.

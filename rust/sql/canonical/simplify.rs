@@ -1,6 +1,5 @@
 //! One form for what can be said in several ways: the one that the official grammar has, if it has any.
 
-use super::free::is_free;
 use super::joins;
 use super::tree::{Arguments, Expr, Item, Operator, PartMut, Query, Relation, Select};
 
@@ -10,10 +9,9 @@ const LIST: usize = 50;
 /// Most comparisons in conditions whose parentheses are multiplied out.
 const EXPANDED: usize = 16;
 
-/// Simplifies a whole statement.
-pub(super) fn simplify(query: &mut Query) {
-    let simplifier = Simplifier { is_free: is_free(query) };
-    simplifier.query(query, false);
+/// Simplifies a whole statement; `is_free` as [`is_free`](super::free::is_free) has it.
+pub(super) fn simplify(query: &mut Query, is_free: bool) {
+    Simplifier { is_free }.query(query);
 }
 
 pub(super) struct Simplifier {
@@ -22,19 +20,16 @@ pub(super) struct Simplifier {
 }
 
 impl Simplifier {
-    /// Simplifies a query, of which SQLite may make a part of the query around it if `is_merged`.
-    fn query(&self, query: &mut Query, is_merged: bool) {
+    fn query(&self, query: &mut Query) {
         for arm in &mut query.arms {
-            // One condition more, and SQLite expects fewer rows, and may begin with another table.
-            let splits = self.is_free || !is_merged && arm.select.from.len() < 2;
-            self.select(&mut arm.select, Freedom { splits, alternatives: self.is_free });
+            self.select(&mut arm.select);
         }
         for term in &mut query.order {
             self.value(&mut term.expr);
         }
     }
 
-    fn select(&self, select: &mut Select, freedom: Freedom) {
+    fn select(&self, select: &mut Select) {
         for item in &mut select.items {
             if let Item::Expr { expr, .. } = item {
                 self.value(expr);
@@ -42,34 +37,36 @@ impl Simplifier {
         }
         for source in &mut select.from {
             if let Relation::Query(query) = &mut source.relation {
-                self.query(query, true);
+                self.query(query);
             }
             source.on = source.on.take().map(|on| self.condition(on));
         }
         select.filter = select.filter.take().map(|filter| self.condition(filter));
         joins::arrange(select, self.is_free);
-        // Only now is it certain which conditions stand alone.
-        for source in &mut select.from {
-            source.on = source.on.take().map(|on| spell(on, Context::Alone, freedom));
-        }
-        select.filter = select.filter.take().map(|filter| spell(filter, Context::Alone, freedom));
+        select.having = select.having.take().map(|having| self.condition(having));
         if self.is_free {
-            select.filter = select.filter.take().map(multiply_out);
+            // Only now is it certain which conditions stand alone.
+            for source in &mut select.from {
+                source.on = source.on.take().map(|on| spell(on, Context::Alone));
+            }
+            select.filter = select.filter.take().map(|filter| multiply_out(spell(filter, Context::Alone)));
+            select.having = select.having.take().map(|having| spell(having, Context::Alone));
         }
         for term in &mut select.group {
             self.value(term);
         }
-        select.having = select.having.take().map(|having| spell(self.condition(having), Context::Alone, freedom));
     }
 
     /// An expression whose value counts, not only whether it is true.
     fn value(&self, expr: &mut Expr) {
-        let is_exists = matches!(expr, Expr::Exists { .. });
         for part in expr.parts_mut() {
             match part {
                 PartMut::Expr(expr) => self.value(expr),
-                PartMut::Query(query) => self.query(query, is_exists),
+                PartMut::Query(query) => self.query(query),
             }
+        }
+        if !self.is_free {
+            return;
         }
         match expr {
             // A literal has no affinity and no collation, so it may stand on either side.
@@ -100,7 +97,8 @@ impl Simplifier {
                 let operands = operands.into_iter().map(|operand| self.condition(operand));
                 Expr::or(operands.collect()).unwrap_or(Expr::Null)
             }
-            Expr::Not(operand) => self.negated(*operand),
+            Expr::Not(operand) if self.is_free => self.negated(*operand),
+            Expr::Not(operand) => Expr::Not(Box::new(self.condition(*operand))),
             mut other => {
                 self.value(&mut other);
                 other
@@ -109,13 +107,11 @@ impl Simplifier {
     }
 
     /// `NOT operand`, without the `NOT` where the operand has a negation of its own.
-    ///
-    /// SQLite can use an index for what comes out of some, and then finds rows in another order.
     fn negated(&self, mut operand: Expr) -> Expr {
+        let turned = |operands: Vec<Expr>| operands.into_iter().map(|operand| Expr::Not(Box::new(operand))).collect();
         match &mut operand {
             Expr::Binary(operator, ..) => {
-                let negation = operator.negated().filter(|_| self.is_free || *operator == Operator::Equal);
-                if let Some(negation) = negation {
+                if let Some(negation) = operator.negated() {
                     *operator = negation;
                     return self.condition(operand);
                 }
@@ -125,24 +121,16 @@ impl Simplifier {
             | Expr::InQuery { negated, .. }
             | Expr::Between { negated, .. }
             | Expr::Like { negated, .. }
-            | Expr::Exists { negated, .. }
-                if self.is_free || !*negated =>
-            {
+            | Expr::Exists { negated, .. } => {
                 *negated = !*negated;
                 return self.condition(operand);
             }
             _ => {}
         }
         match operand {
-            Expr::And(operands) if self.is_free => {
-                let operands = operands.into_iter().map(|operand| Expr::Not(Box::new(operand)));
-                self.condition(Expr::Or(operands.collect()))
-            }
-            Expr::Or(operands) if self.is_free => {
-                let operands = operands.into_iter().map(|operand| Expr::Not(Box::new(operand)));
-                self.condition(Expr::And(operands.collect()))
-            }
-            Expr::Not(operand) if self.is_free => self.condition(*operand),
+            Expr::And(operands) => self.condition(Expr::Or(turned(operands))),
+            Expr::Or(operands) => self.condition(Expr::And(turned(operands))),
+            Expr::Not(operand) => self.condition(*operand),
             other => Expr::Not(Box::new(self.condition(other))),
         }
     }
@@ -157,32 +145,21 @@ enum Context {
     Not,
 }
 
-/// Which lists may be spelled out. SQLite reads `a = 1 OR a = 2` as `a IN (1, 2)` where that is a whole condition; what
-/// else it does can make it begin with another table or index.
-#[derive(Clone, Copy)]
-struct Freedom {
-    /// What becomes several conditions: SQLite then expects fewer rows.
-    splits: bool,
-    /// What is an alternative among others.
-    alternatives: bool,
-}
-
 /// Spells out the lists in a condition wherever that needs no parentheses.
-fn spell(expr: Expr, context: Context, freedom: Freedom) -> Expr {
+fn spell(expr: Expr, context: Context) -> Expr {
     match expr {
         Expr::And(operands) => {
-            let operands = operands.into_iter().map(|operand| spell(operand, Context::And, freedom));
+            let operands = operands.into_iter().map(|operand| spell(operand, Context::And));
             Expr::and(operands.collect()).unwrap_or(Expr::Null)
         }
         Expr::Or(operands) => {
-            let operands = operands.into_iter().map(|operand| spell(operand, Context::Or, freedom));
+            let operands = operands.into_iter().map(|operand| spell(operand, Context::Or));
             Expr::or(operands.collect()).unwrap_or(Expr::Null)
         }
-        Expr::Not(operand) => Expr::Not(Box::new(spell(*operand, Context::Not, freedom))),
+        Expr::Not(operand) => Expr::Not(Box::new(spell(*operand, Context::Not))),
         Expr::In { negated, .. } => match context {
-            Context::Alone if !negated || freedom.splits => spell_out(expr),
-            Context::And if negated && freedom.splits => spell_out(expr),
-            Context::Or if freedom.alternatives => spell_out(expr),
+            Context::Alone | Context::Or => spell_out(expr),
+            Context::And if negated => spell_out(expr),
             _ => expr,
         },
         other => other,

@@ -414,14 +414,6 @@ impl Expr {
         matches!(self, Expr::Number(_) | Expr::Text(_))
     }
 
-    /// The operands of a conjunction; the expression itself where it is none.
-    pub(super) fn into_conjuncts(self) -> Vec<Expr> {
-        match self {
-            Expr::And(operands) => operands,
-            other => vec![other],
-        }
-    }
-
     pub(super) fn and(operands: Vec<Expr>) -> Option<Expr> {
         Self::chain(operands, Expr::And, |expr| match expr {
             Expr::And(inner) => Ok(inner),

@@ -235,12 +235,16 @@ pub(super) fn is_strict_keyword(name: &str) -> bool {
     KEYWORDS.binary_search(&name.as_str()).is_ok() && MILD.binary_search(&name.as_str()).is_err()
 }
 
+/// Whether SQLite may read a name as 1 or 0, quoted or not: what it is then depends on where it stands.
+pub(super) fn is_truth(name: &str) -> bool {
+    name.eq_ignore_ascii_case("true") || name.eq_ignore_ascii_case("false")
+}
+
 /// Whether a name needs no quotes.
 pub(super) fn is_plain(name: &str) -> bool {
     let word = |c: char| c == '_' || c.is_ascii_alphanumeric() || !c.is_ascii();
     name.chars().all(word)
         && name.starts_with(|c: char| !c.is_ascii_digit())
         && !is_strict_keyword(name)
-        && !matches!(name, "true" | "false")
         && !name.contains(char::is_whitespace)
 }

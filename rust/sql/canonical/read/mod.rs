@@ -17,7 +17,7 @@ use sqlparser::tokenizer::{Location, Token};
 use self::guard::{syntax, tokens};
 use super::CanonicalError;
 use super::tree::{Arm, Item, Join, Limit, Name, Order, Query, Quote, Relation, Select, SetOperator, Source};
-use super::words::{is_keyword, is_strict_keyword};
+use super::words::{is_keyword, is_strict_keyword, is_truth};
 
 /// How deep queries and expressions may nest to the parser, which takes about 30 kB of stack for each step.
 const PARSER_DEPTH: usize = 30;
@@ -333,6 +333,7 @@ pub(super) fn identifier(name: ast::Ident) -> Read<Name> {
         return Err(CanonicalError::Unsupported { what: format!("the keyword `{}` as a name", name.value) });
     }
     refuse(name.value.is_empty(), "an empty name")?;
+    refuse(is_truth(&name.value), "a name that is TRUE or FALSE")?;
     Ok(Name { text: name.value, quote })
 }
 

@@ -7,8 +7,9 @@
 //!
 //! Three properties hold, and are tested on random queries and on the predictions of all systems at hand:
 //! - **It returns the same.** Each rewriting is one that SQLite's own definition makes equal: the same columns, the same
-//!   rows as a bag, and in the same order where the query asks for one. Rewritings that could let SQLite visit rows in
-//!   another order are only done where no order of rows can show (`free.rs`).
+//!   rows as a bag, and in the same order where the query asks for one. Where an order of rows can show (`free.rs`), only
+//!   names and spellings change, and SQLite plans the form as it plans the query; what it might plan otherwise is an error
+//!   there.
 //! - **It is idempotent.** The canonical form of a canonical form is itself.
 //! - **It is safe.** Any text gives a result or an error, in bounded time and stack.
 //!

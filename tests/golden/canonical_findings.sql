@@ -177,3 +177,8 @@ SELECT id FROM (SELECT m.id AS id, m.id FROM e JOIN m ORDER BY id) AS n1 GROUP B
 CREATE TABLE t2 (match); CREATE INDEX i ON t2 (match);
 INSERT INTO t2 VALUES (1), (2);
 SELECT n1.match BETWEEN 1 AND 1 AND "v" IS NULL AND t2.match FROM t2 AS n1, t2 LIMIT 1
+
+-- A result column with a collation is not its expression with that collation.
+CREATE TABLE t1 (t1 PRIMARY KEY) WITHOUT ROWID; CREATE TABLE t2 (x);
+INSERT INTO t1 VALUES ('a'), ('B'); INSERT INTO t2 VALUES (1);
+SELECT DISTINCT n1.* FROM (SELECT t1 AS n3 FROM t1, t2 AS n2 ORDER BY n3 COLLATE NOCASE LIMIT 1) AS n1

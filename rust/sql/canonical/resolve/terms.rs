@@ -65,7 +65,11 @@ impl Resolver<'_> {
     /// became.
     fn listed(&mut self, term: &mut Expr, listing: &Listing) -> Read<bool> {
         if let Expr::Collate { operand, .. } = term {
-            return self.listed(operand, listing);
+            let is_listed = self.listed(operand, listing)?;
+            if is_listed {
+                self.plan_bound = Some("ORDER BY of a result column with a collation");
+            }
+            return Ok(is_listed);
         }
         let Expr::Name { table: None, name } = &*term else { return Ok(false) };
         let lower = name.lower();

@@ -55,21 +55,28 @@ impl Resolver<'_> {
     }
 
     pub(super) fn order_term(&mut self, term: &mut Expr, listing: &Listing) -> Read<()> {
-        if self.ordinal(term, listing) || self.listed(term, listing)? {
-            return Ok(());
+        if !self.ordinal(term, listing) && !self.listed(term, listing)? {
+            self.term(term)?;
         }
-        self.term(term)
+        // With a collation, SQLite knows a result column by its name, but not by its expression.
+        if let Expr::Collate { operand, .. } = &*term {
+            let is_named = |column: &Listed| {
+                column.name.is_some()
+                    && !column.is_spelled_out
+                    && column.value.as_ref().is_none_or(|value| may_be_one(value, operand))
+            };
+            if !listing.is_complete || listing.columns.iter().any(is_named) {
+                self.plan_bound = Some("ORDER BY of a result column with a collation");
+            }
+        }
+        Ok(())
     }
 
     /// Whether a whole term of `ORDER BY`, but for its collation, is the name of a result column, and if so, what it
     /// became.
     fn listed(&mut self, term: &mut Expr, listing: &Listing) -> Read<bool> {
         if let Expr::Collate { operand, .. } = term {
-            let is_listed = self.listed(operand, listing)?;
-            if is_listed {
-                self.plan_bound = Some("ORDER BY of a result column with a collation");
-            }
-            return Ok(is_listed);
+            return self.listed(operand, listing);
         }
         let Expr::Name { table: None, name } = &*term else { return Ok(false) };
         let lower = name.lower();
@@ -144,7 +151,8 @@ impl Resolver<'_> {
             _ if is_ordinal(term) => Ok(()),
             _ => {
                 self.term(term)?;
-                refuse(first(term).is_none(), "ORDER BY of something that the first SELECT does not select")
+                let is_listed = listing.columns.iter().any(|column| column.value.as_ref() == Some(&*term));
+                refuse(!is_listed, "ORDER BY of something that the first SELECT does not select")
             }
         }
     }

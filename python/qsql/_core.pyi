@@ -130,12 +130,13 @@ class Verdict:
         """Why Spider's grammar rejects the gold, which makes `exact` None."""
     def to_dict(self) -> dict[str, Any]:
         """Give all of its properties as plain values, by name, in the order of a line of `verdicts.jsonl`."""
+    def __reduce__(self) -> tuple[Callable[[bytes], Verdict], tuple[bytes]]: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 @final
 class Denotation:
-    """What came of one query on one database."""
+    """What came of one query on one database. Immutable, and equal to another where all of its properties are."""
 
     @property
     def state(self) -> Literal["ran", "sql_error", "timeout", "too_large", "forbidden", "database_error"]:
@@ -152,10 +153,16 @@ class Denotation:
     @property
     def detail(self) -> str | None:
         """What happened if there is no result, for people to read."""
+    def __reduce__(self) -> tuple[Callable[[bytes], Denotation], tuple[bytes]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class Check:
-    """Whether a query compiles against a schema, and what is wrong if not."""
+    """Whether a query compiles against a schema, and what is wrong if not.
+
+    Immutable, and equal to another where all of its properties are.
+    """
 
     @property
     def error(self) -> _Error | None:
@@ -166,6 +173,9 @@ class Check:
     @property
     def detail(self) -> str | None:
         """What SQLite says; None without an error."""
+    def __reduce__(self) -> tuple[Callable[[bytes], Check], tuple[bytes]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class Scorer:
@@ -300,7 +310,7 @@ class Scorer:
 
 @final
 class Schema:
-    """Tables, columns and foreign keys of a database.
+    """Tables, columns and foreign keys of a database. Immutable, and equal to another that has the same.
 
     Args:
         tables: Names of the columns of each table.
@@ -325,12 +335,16 @@ class Schema:
         Raises:
             QsqlError: If a file cannot be read, or the database is not listed.
         """
+    def __reduce__(self) -> tuple[Callable[[bytes], Schema], tuple[bytes]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class ExactMatch:
     """How a prediction compares with its gold by Spider's exact match.
 
-    Definition: `eval_exact_match` and `eval_partial_match` of taoyds/test-suite-sql-eval.
+    Definition: `eval_exact_match` and `eval_partial_match` of taoyds/test-suite-sql-eval. Immutable, and equal to another
+    where all of its properties are.
     """
 
     @property
@@ -348,6 +362,9 @@ class ExactMatch:
     @property
     def hardness(self) -> _Hardness:
         """Difficulty of the gold."""
+    def __reduce__(self) -> tuple[Callable[[bytes], ExactMatch], tuple[bytes]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 def canonicalize(sql: str, schema: Schema | dict[str, list[str]] | None = None) -> str:
     """Return the canonical form of a query: one text for the many that mean the same.
@@ -463,7 +480,10 @@ def hardness(sql: str, schema: Schema | dict[str, list[str]]) -> _Hardness:
 
 @final
 class QueryResult:
-    """What one query returned on one database."""
+    """What one query returned on one database.
+
+    Immutable, and equal to another where all of its properties are, integers and floats told apart.
+    """
 
     @property
     def state(self) -> Literal["ran", "sql_error", "timeout", "too_large", "forbidden", "database_error"]:
@@ -480,6 +500,9 @@ class QueryResult:
     @property
     def detail(self) -> str | None:
         """What happened where there is no result."""
+    def __reduce__(self) -> tuple[Callable[[bytes], QueryResult], tuple[bytes]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 def query(
     database: str | PathLike[str],

@@ -5,6 +5,9 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
 
 use super::matching::{self, Exhausted};
 
@@ -24,7 +27,7 @@ pub enum Value<'a> {
 }
 
 /// One cell of a table that is kept.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub enum Cell {
     /// `NULL`.
     Null,
@@ -55,6 +58,19 @@ pub fn integral(real: f64) -> Option<i64> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     #[expect(clippy::cast_possible_truncation, reason = "integral and within range by the condition")]
     ((-LIMIT..LIMIT).contains(&real) && real.fract() == 0.0).then_some(real as i64)
+}
+
+impl Hash for Cell {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Null => 0_u8.hash(state),
+            Self::Integer(integer) => integer.hash(state),
+            // 0.0 and -0.0 are equal.
+            Self::Real(real) => (real + 0.0).to_bits().hash(state),
+            Self::Text(text) => text.hash(state),
+            Self::Blob(bytes) => bytes.hash(state),
+        }
+    }
 }
 
 impl Cell {

@@ -4,13 +4,14 @@
 //! digests mean that the official comparison says no. Only between the two must [`same`](super::denotation::same) look
 //! at the cells.
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::denotation::{Value, decode, integral};
 use super::matching::{self, Exhausted};
 
 /// What is kept of a result: its size and two hashes of 128 bits, each as two independent lanes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub struct Digest {
     /// How many columns the statement has.
     pub columns: usize,
@@ -173,7 +174,7 @@ impl Digester {
 }
 
 /// Two lanes of 64 bits, mixed with different constants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 struct Hash([u64; 2]);
 
 /// Odd constants without structure: digits of the fractional parts of the square roots of small primes.

@@ -1,13 +1,15 @@
 //! `Check` and `check`.
 
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyType};
 
+use super::pickle::{self, Reduced};
 use super::{QsqlError, interruptible};
 use crate::score::{self, Progress};
 
 #[doc = documented!("Check")]
-#[pyclass(frozen, module = "qsql")]
+#[pyclass(frozen, eq, hash, module = "qsql")]
+#[derive(PartialEq, Eq, Hash)]
 pub(super) struct Check(Option<score::Fault>);
 
 #[pymethods]
@@ -28,6 +30,16 @@ impl Check {
     #[getter]
     fn detail(&self) -> Option<&str> {
         self.0.as_ref().map(|fault| fault.detail.as_str())
+    }
+
+    /// For pickle and copy.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
+        pickle::reduce(slf.as_any(), &slf.get().0)
+    }
+
+    #[classmethod]
+    fn _unpickled(_: &Bound<'_, PyType>, pickled: &[u8]) -> PyResult<Self> {
+        pickle::restore(pickled).map(Self)
     }
 
     fn __repr__(&self) -> String {

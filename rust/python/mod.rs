@@ -15,6 +15,7 @@ macro_rules! documented {
 
 mod check;
 mod describe;
+mod pickle;
 mod query;
 mod scorer;
 mod spider;
@@ -30,7 +31,8 @@ use pyo3::prelude::*;
 use crate::error::{Error, caught};
 use crate::score::Progress;
 
-pyo3::create_exception!(_core, QsqlError, pyo3::exceptions::PyException, documented!("QsqlError"));
+// Of the package, where its users and pickle find it.
+pyo3::create_exception!(qsql, QsqlError, pyo3::exceptions::PyException, documented!("QsqlError"));
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {

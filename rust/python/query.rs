@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::{PyString, PyTuple, PyType};
 
 use super::describe::cell_object;
+use super::pickle::{self, Reduced};
 use super::scorer::{run_state, seconds};
 use super::{guarded, interruptible};
 use crate::exec::sandbox::Limits;
@@ -13,7 +14,8 @@ use crate::exec::suite::Suite;
 use crate::score::{self, Progress, Protocol};
 
 #[doc = documented!("QueryResult")]
-#[pyclass(frozen, module = "qsql")]
+#[pyclass(frozen, eq, hash, module = "qsql")]
+#[derive(PartialEq, Hash)]
 pub(super) struct QueryResult(score::QueryResult);
 
 #[pymethods]
@@ -50,6 +52,16 @@ impl QueryResult {
     #[getter]
     fn detail(&self) -> Option<&str> {
         self.0.detail.as_deref()
+    }
+
+    /// For pickle and copy.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
+        pickle::reduce(slf.as_any(), &slf.get().0)
+    }
+
+    #[classmethod]
+    fn _unpickled(_: &Bound<'_, PyType>, pickled: &[u8]) -> PyResult<Self> {
+        pickle::restore(pickled).map(Self)
     }
 
     fn __repr__(&self) -> String {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 
+use super::pickle::{self, Reduced};
 use super::spider::partial_scores;
 use super::{QsqlError, guarded, interruptible};
 use crate::error::Error;
@@ -122,6 +123,16 @@ impl Verdict {
         Ok(found)
     }
 
+    /// For pickle and copy.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
+        pickle::reduce(slf.as_any(), &slf.get().0)
+    }
+
+    #[classmethod]
+    fn _unpickled(_: &Bound<'_, PyType>, pickled: &[u8]) -> PyResult<Self> {
+        pickle::restore(pickled).map(Self)
+    }
+
     fn __repr__(&self) -> String {
         let shown = |value: Option<bool>| match value {
             None => "None",
@@ -141,7 +152,8 @@ impl Verdict {
 }
 
 #[doc = documented!("Denotation")]
-#[pyclass(frozen, module = "qsql")]
+#[pyclass(frozen, eq, hash, module = "qsql")]
+#[derive(PartialEq, Eq, Hash)]
 pub(super) struct Denotation(score::Denotation);
 
 #[pymethods]
@@ -174,6 +186,16 @@ impl Denotation {
     #[getter]
     fn detail(&self) -> Option<&str> {
         self.0.detail.as_deref()
+    }
+
+    /// For pickle and copy.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
+        pickle::reduce(slf.as_any(), &slf.get().0)
+    }
+
+    #[classmethod]
+    fn _unpickled(_: &Bound<'_, PyType>, pickled: &[u8]) -> PyResult<Self> {
+        pickle::restore(pickled).map(Self)
     }
 
     fn __repr__(&self) -> String {

@@ -1,11 +1,14 @@
 //! `Schema`, `ExactMatch`, `exact_match` and `hardness`.
 
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyString, PyType};
+use serde::{Deserialize, Serialize};
 
+use super::pickle::{self, Reduced};
 use super::{QsqlError, guarded};
 use crate::exec::suite::Suite;
 use crate::score::{DatabaseSchemas, read_schema};
@@ -13,8 +16,21 @@ use crate::spider::{self, Component, Partial, Tables, parse};
 use crate::sql::canonical;
 
 #[doc = documented!("Schema")]
-#[pyclass(frozen, module = "qsql")]
+#[pyclass(frozen, eq, hash, module = "qsql")]
 pub(super) struct Schema(DatabaseSchemas);
+
+// The file that it comes from does not count.
+impl PartialEq for Schema {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.0.exact, &self.0.canonical) == (&other.0.exact, &other.0.canonical)
+    }
+}
+
+impl Hash for Schema {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.canonical.tables().hash(state);
+    }
+}
 
 #[pymethods]
 impl Schema {
@@ -41,6 +57,16 @@ impl Schema {
                 ))
             })
         })
+    }
+
+    /// For pickle and copy.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
+        pickle::reduce(slf.as_any(), &slf.get().0)
+    }
+
+    #[classmethod]
+    fn _unpickled(_: &Bound<'_, PyType>, pickled: &[u8]) -> PyResult<Self> {
+        pickle::restore(pickled).map(Self)
     }
 }
 
@@ -100,7 +126,8 @@ pub(super) fn partial_scores<'py>(py: Python<'py>, partial: &[Partial; 10]) -> P
 }
 
 #[doc = documented!("ExactMatch")]
-#[pyclass(frozen, module = "qsql")]
+#[pyclass(frozen, eq, hash, module = "qsql")]
+#[derive(PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub(super) struct ExactMatch {
     #[doc = documented!("ExactMatch.exact")]
     #[pyo3(get)]
@@ -112,9 +139,7 @@ pub(super) struct ExactMatch {
     #[doc = documented!("ExactMatch.position")]
     #[pyo3(get)]
     position: Option<usize>,
-    #[doc = documented!("ExactMatch.hardness")]
-    #[pyo3(get)]
-    hardness: &'static str,
+    hardness: spider::Hardness,
 }
 
 #[pymethods]
@@ -123,6 +148,22 @@ impl ExactMatch {
     #[getter]
     fn partial<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         partial_scores(py, &self.partial)
+    }
+
+    #[doc = documented!("ExactMatch.hardness")]
+    #[getter]
+    fn hardness(&self) -> &'static str {
+        self.hardness.name()
+    }
+
+    /// For pickle and copy.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
+        pickle::reduce(slf.as_any(), slf.get())
+    }
+
+    #[classmethod]
+    fn _unpickled(_: &Bound<'_, PyType>, pickled: &[u8]) -> PyResult<Self> {
+        pickle::restore(pickled)
     }
 
     fn __repr__(&self) -> String {
@@ -163,7 +204,7 @@ pub(super) fn exact_match(
             partial: found.partial,
             position: position.map(|before| before.chars().count()),
             rejected: rejection.map(|rejection| rejection.reason.to_string()),
-            hardness: spider::hardness(&gold).name(),
+            hardness: spider::hardness(&gold),
         })
     };
     guarded("exact_match", || schema.with(compare))

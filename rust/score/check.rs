@@ -5,13 +5,15 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use serde::{Deserialize, Serialize};
+
 use super::compare::{is_syntax_error, shortened};
 use super::{Progress, lock};
 use crate::error::{Error, Result, caught};
 use crate::exec::sandbox::{self, Database, Failure};
 
 /// Why a query does not compile.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub struct Fault {
     /// Which kind of mistake it is.
     pub kind: FaultKind,
@@ -22,7 +24,7 @@ pub struct Fault {
 }
 
 /// Kinds of mistakes in queries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub enum FaultKind {
     /// It is not SQL.
     Syntax,

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use serde::{Deserialize, Serialize};
+
 use super::compare::{Rejection, Runner};
 use super::{Progress, Scorer, State, Workers};
 use crate::error::{Error, Result};
@@ -11,7 +13,7 @@ use crate::exec::digest::Digest;
 use crate::exec::sandbox::{self, Failure};
 
 /// What came of one query on one database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub struct Denotation {
     /// How it went; [`State::Scored`] where the query ran to its end, [`State::GoldError`] where the database cannot be
     /// read.

@@ -1,5 +1,7 @@
 //! Exact match and hardness of jobs, as the official driver has them.
 
+use serde::{Deserialize, Serialize};
+
 use super::compare::shortened;
 use super::{Job, Prediction};
 use crate::spider::{ExactMatch, Hardness, Partial, hardness, parse};
@@ -7,7 +9,7 @@ use crate::sql::canonical::{self, canonicalize};
 use crate::sql::rewrite;
 
 /// What exact match says of a job.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub struct ExactVerdict {
     /// How hard the gold is; `None` if the grammar rejects it.
     pub hardness: Option<Hardness>,

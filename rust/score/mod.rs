@@ -20,6 +20,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::exec::sandbox::{self, Limits};
 use crate::exec::suite::Suite;
@@ -98,7 +100,7 @@ pub enum Prediction<'a> {
 }
 
 /// How the execution of a prediction went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub enum State {
     /// It ran wherever it had to, and its results were compared.
     Scored,
@@ -133,7 +135,7 @@ impl State {
 }
 
 /// How far a prediction came on the first database that rejects it; each stage includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub enum Stage {
     /// It is not known to be a query: SQLite's grammar rejects it, or its size, or it wants more than to read.
     Nothing,
@@ -165,7 +167,7 @@ impl Stage {
 }
 
 /// What came of one job.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub struct Verdict {
     /// Whether the prediction means the same as the gold; `None` if that cannot be told or was not asked for.
     pub execution: Option<bool>,

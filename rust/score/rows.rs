@@ -1,9 +1,12 @@
 //! One query on one database, with its rows to be looked at.
 
+use std::hash::{Hash, Hasher};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize};
 
 use super::State;
 use super::compare::Rejection;
@@ -15,7 +18,7 @@ use crate::exec::sandbox::{self, Database, Failure, Limits, Reader, Row};
 const KEPT_BYTES: usize = 64 << 20;
 
 /// What a query returned.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct QueryResult {
     /// How it went; [`State::Scored`] where it ran to its end or to the last row wanted, [`State::GoldError`] where the
     /// database cannot be read.
@@ -28,6 +31,13 @@ pub struct QueryResult {
     pub is_truncated: bool,
     /// What happened where it failed.
     pub detail: Option<String>,
+}
+
+// A float of SQLite is never NaN.
+impl Hash for QueryResult {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.state, &self.columns, &self.rows, self.is_truncated, &self.detail).hash(state);
+    }
 }
 
 /// Runs a query and keeps its first `max_rows` rows; no more are computed.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Result;
 use crate::exec::sandbox::{Database, Failure};
 use crate::spider::schema::ForeignKeys;
@@ -9,7 +11,7 @@ use crate::spider::{Schema, Tables};
 use crate::sql::canonical;
 
 /// What is known of the tables of a database.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct DatabaseSchemas {
     /// As exact match needs it.
     pub exact: Schema,

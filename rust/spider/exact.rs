@@ -18,6 +18,8 @@
 //! * A condition with a query at an odd index of `where`: it cannot be put in a set. Here it can.
 //! * Trees that are both nested so deeply that comparing them exhausts Python's stack, for example 250 set operations.
 
+use serde::{Deserialize, Serialize};
+
 use super::query::{
     Comparison, Condition, ConditionItem, Conditions, Direction, Query, SelectItem, SetOperator, Table, ValueUnit,
 };
@@ -83,7 +85,7 @@ impl Component {
 }
 
 /// How one component compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub struct Partial {
     /// Whether it matches: the official accuracy, recall and F1 are all 1 if it does, else all 0.
     pub matches: bool,

@@ -11,10 +11,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::query::{Aggregate, ColumnUnit, Comparison, ConditionItem, Conditions, Query};
 
 /// The official levels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub enum Hardness {
     /// `easy`
     Easy,

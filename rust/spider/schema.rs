@@ -5,16 +5,17 @@
 //! string is an [`Identifier`], a number, and what taking it apart gives is worked out once per schema.
 
 use rustc_hash::FxHashMap as HashMap;
+use serde::{Deserialize, Serialize};
 
 /// A table, a column or the star.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub struct Identifier(u32);
 
 /// The part of an identifier's string that some rule looks at. Equal parts have equal numbers.
 pub(super) type Part = u32;
 
 /// What the metric knows of a database.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Schema {
     /// The official `idMap`: what a query may write, and what it means.
     identifiers: HashMap<Box<str>, Identifier>,
@@ -192,7 +193,7 @@ const STAR: &str = "*";
 const STAR_NAME: &str = "__all__";
 
 /// The official strings behind the identifiers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 struct Names {
     identifiers: HashMap<Box<str>, Identifier>,
     parts: Vec<Parts>,
@@ -200,7 +201,7 @@ struct Names {
 }
 
 /// The parts of one official string that some rule looks at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 struct Parts {
     /// Between the first dot and the next, the whole string if there is none.
     column: Part,

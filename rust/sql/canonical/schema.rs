@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 /// The tables of a database with their columns, in the order in which they are stored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Schema {
     tables: Vec<Table>,
     positions: HashMap<Box<str>, usize>,
 }
 
 /// A table of a [`Schema`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub struct Table {
     name: Box<str>,
     columns: Vec<Box<str>>,

@@ -164,7 +164,7 @@ def test_a_missing_source_is_an_error_that_lists_what_can_be_given(tmp_path):
 
 def test_a_missing_extra_names_the_pip_line(tmp_path, monkeypatch):
     path = write(tmp_path / "rows.parquet", ROWS)
-    for module in ("pyarrow.parquet", "datasets", "ftfy.badness"):
+    for module in ("pyarrow.parquet", "huggingface_hub", "ftfy.badness"):
         monkeypatch.setitem(sys.modules, module, None)
     for source in (str(path), "someone/data"):
         with pytest.raises(QsqlError, match=r"hint: pip install 'qsql-lab\[data\]'"):
@@ -516,3 +516,44 @@ def test_ctrl_c_leaves_what_was_there(spider_folder, tmp_path):
         assert process.wait(timeout=60) == 130
     assert digests(tmp_path / "out") == before
     assert not list(tmp_path.glob(".out*"))
+
+
+def _cut_off(file):
+    file.write_bytes(file.read_bytes()[:5000])
+
+
+def _forbid(file):
+    file.chmod(0)
+    if os.access(file, os.R_OK):
+        pytest.skip("root may read everything")
+
+
+UNREADABLE = {
+    "no database": lambda file: file.write_bytes(b"no database at all " * 100),
+    "a log": lambda file: file.with_name(f"{file.name}-wal").write_bytes(b"x" * 100),
+    "a journal": lambda file: file.with_name(f"{file.name}-journal").write_bytes(
+        bytes.fromhex("d9d505f920a163d7") + bytes(600)
+    ),
+    "cut off": _cut_off,
+    "no permission": _forbid,
+}
+
+
+@pytest.mark.parametrize("break_it", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("with_tables", [True, False])
+def test_a_database_that_cannot_be_read_costs_its_own_rows(spider_folder, tmp_path, break_it, with_tables):
+    break_it(spider_folder / "database" / "seed_bank" / "seed_bank.sqlite")
+    if not with_tables:
+        (spider_folder / "tables.json").unlink()
+    examples = json.loads((spider_folder / "train_spider.json").read_text())
+    own = sum(example["db_id"] == "seed_bank" for example in examples)
+    (spider_folder / "train_others.json").unlink()
+    report = prepare(Settings(sources=[str(spider_folder)], validation=0), tmp_path / "out")
+    kept = json.loads((tmp_path / "out" / "train.json").read_text())
+    dropped = [json.loads(line) for line in (tmp_path / "out" / "dropped.jsonl").read_text().splitlines()]
+    lost = [item for item in dropped if item["reason"] in {"unreadable_database", "database_error"}]
+    assert {item["db_id"] for item in lost} == {"seed_bank"}
+    assert len(lost) == own > 0
+    assert all(item["detail"] for item in lost)
+    assert len(kept) == len(examples) - len(dropped) > len(examples) / 2
+    assert report["sources"][0]["rows"] == len(examples)

@@ -19,6 +19,7 @@ __all__ = [
     "__version__",
     "canonicalize",
     "check",
+    "database_file",
     "describe",
     "describe_definitions",
     "exact_match",
@@ -343,8 +344,8 @@ class Schema:
 class ExactMatch:
     """How a prediction compares with its gold by Spider's exact match.
 
-    Definition: `eval_exact_match` and `eval_partial_match` of taoyds/test-suite-sql-eval. Immutable, and equal to another
-    where all of its properties are.
+    Definition: `eval_exact_match` and `eval_partial_match` of taoyds/test-suite-sql-eval. Immutable, and equal to
+    another where all of its properties are.
     """
 
     @property
@@ -406,6 +407,15 @@ def check(
     Example:
         >>> qsql.check(["CREATE TABLE singer (name TEXT)"] * 2, ["SELECT name FROM singer", "SELECT nam FROM singer"])
         [Check(error=None), Check(error='no_such_column', detail="no such column: nam")]
+    """
+
+def database_file(database_dir: str | PathLike[str], db_id: str) -> PathLike[str]:
+    """Path of the main file of a database, `<db_id>/<db_id>.sqlite`; it need not be there.
+
+    The only way from a `db_id` to a file, so that none leads out of the folder.
+
+    Raises:
+        QsqlError: If `db_id` is not the name of one folder.
     """
 
 def describe(database: str | PathLike[str], *, values: int = 0) -> list[_Table]:

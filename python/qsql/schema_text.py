@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qsql._core import QsqlError, describe
+from qsql._core import QsqlError, database_file, describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 # Words that SQLite does not take for a name without quotes. Those that it does, such as `key`, need none.
 _RESERVED = frozenset(
@@ -170,6 +170,63 @@ def _read_entry(entry: Mapping[str, Any]) -> list[Table]:
         ]
         tables.append(Table(str(name), own, [column for key in keys for column in key], foreign))
     return tables
+
+
+class Schemas:
+    """Schema texts by `db_id`, of databases or of `tables.json`, each read when it is asked for.
+
+    Args:
+        tables: Spider's `tables.json`.
+        databases: Folder of `<db_id>/<db_id>.sqlite`.
+        style: What the texts tell.
+
+    Raises:
+        QsqlError: If there is no such folder, or `tables` cannot be read.
+    """
+
+    def __init__(
+        self, tables: Path | None = None, databases: Path | None = None, style: SchemaStyle = SchemaStyle()
+    ) -> None:
+        if databases is not None and not databases.is_dir():
+            raise QsqlError(f"database folder `{databases}` not found\nhint: it holds `<db_id>/<db_id>.sqlite`")
+        self._tables = {} if tables is None else read_spider_tables(tables)
+        self._databases = databases
+        self._style = style
+        self._texts: dict[str, str | QsqlError | None] = {}
+
+    def database(self, db_id: str) -> Path | None:
+        """Find the file of a database, if there is one.
+
+        Raises:
+            QsqlError: If there are databases, and this is no name of one.
+        """
+        if self._databases is None:
+            return None
+        path = Path(database_file(self._databases, db_id))
+        return path if path.is_file() else None
+
+    def text(self, db_id: str) -> str | None:
+        """Write the schema of a database, if it is known.
+
+        Raises:
+            QsqlError: If the database cannot be read.
+        """
+        if db_id not in self._texts:
+            try:
+                self._texts[db_id] = self._read(db_id)
+            except QsqlError as error:
+                self._texts[db_id] = error
+        found = self._texts[db_id]
+        if isinstance(found, QsqlError):
+            raise QsqlError(*found.args)
+        return found
+
+    def _read(self, db_id: str) -> str | None:
+        path = self.database(db_id)
+        # What tables.json says is official; only databases have values.
+        if db_id in self._tables and not (self._style.values and path is not None):
+            return schema_text(self._tables[db_id], self._style)
+        return None if path is None else schema_text(tables_of_database(path, self._style.values), self._style)
 
 
 def read_schemas(path: Path, style: SchemaStyle = SchemaStyle()) -> dict[str, str]:

@@ -1,7 +1,7 @@
 //! The test suite of a database: every `.sqlite` file in its folder.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -27,11 +27,19 @@ impl Suite {
         Self::checked(vec![Self::main(database_dir, db_id)?])
     }
 
-    fn main(database_dir: &Path, db_id: &str) -> Result<PathBuf> {
-        if db_id.is_empty() || db_id == "." || db_id == ".." || db_id.contains(['/', '\\', '\0']) {
+    /// Where the main file of a database is, if there is one; no `db_id` leads out of the folder.
+    pub fn main_file(database_dir: &Path, db_id: &str) -> Result<PathBuf> {
+        let mut parts = Path::new(db_id).components();
+        // On Windows a name such as `c:x` is a path of its own.
+        let is_name = matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if name == db_id);
+        if !is_name || db_id.contains(['/', '\\', '\0']) {
             return Err(Error::DatabaseName { db_id: db_id.to_owned() });
         }
-        let main = database_dir.join(db_id).join(format!("{db_id}.sqlite"));
+        Ok(database_dir.join(db_id).join(format!("{db_id}.sqlite")))
+    }
+
+    fn main(database_dir: &Path, db_id: &str) -> Result<PathBuf> {
+        let main = Self::main_file(database_dir, db_id)?;
         if main.is_file() { Ok(main) } else { Err(Error::DatabaseMissing { db_id: db_id.to_owned(), path: main }) }
     }
 

@@ -117,7 +117,9 @@ mod _core {
     #[pymodule_export]
     use super::query::{QueryResult, executed_text, query};
     #[pymodule_export]
-    use super::scorer::{Denotation, Scorer, Verdict, score_one, sqlite_compile_options, sqlite_version};
+    use super::scorer::{
+        Denotation, Scorer, Verdict, database_file, score_one, sqlite_compile_options, sqlite_version,
+    };
     #[pymodule_export]
     use super::spider::{ExactMatch, Schema, canonicalize, exact_match, hardness};
 

@@ -365,8 +365,8 @@ impl Scorer {
     }
 
     #[doc = documented!("Scorer.databases")]
-    fn databases(&self, db_id: &str) -> PyResult<Vec<PathBuf>> {
-        guarded("databases", || Ok(self.target(db_id)?.suite.files().to_vec()))
+    fn databases(&self, db_id: &Bound<'_, PyString>) -> PyResult<Vec<PathBuf>> {
+        guarded("databases", || Ok(self.target(&database_name(db_id)?)?.suite.files().to_vec()))
     }
 
     #[doc = documented!("Scorer.score")]
@@ -539,6 +539,18 @@ pub(super) fn score_one(
         scorer.score(&workers, &[job], metrics, cancel, &counters)
     })?;
     verdicts.pop().map(Verdict).ok_or_else(|| QsqlError::new_err("internal error: no verdict"))
+}
+
+#[doc = documented!("database_file")]
+#[pyfunction]
+pub(super) fn database_file(database_dir: PathBuf, db_id: &Bound<'_, PyString>) -> PyResult<PathBuf> {
+    Ok(Suite::main_file(&database_dir, &database_name(db_id)?)?)
+}
+
+/// A `db_id` as text. With lone surrogates it cannot be borrowed, and is the name of no file.
+fn database_name(db_id: &Bound<'_, PyString>) -> PyResult<PyBackedStr> {
+    PyBackedStr::try_from(db_id.clone())
+        .map_err(|_| Error::DatabaseName { db_id: db_id.to_string_lossy().into_owned() }.into())
 }
 
 #[doc = documented!("sqlite_version")]

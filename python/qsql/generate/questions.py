@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
+from pathlib import PurePath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
 from qsql.prompt import build_prompt
 from qsql.results import read_json
-from qsql.schema_text import read_schemas, schema_text, tables_of_database
+from qsql.schema_text import Schemas, schema_text, tables_of_database
 from qsql.visible import encodable
 
 if TYPE_CHECKING:
@@ -58,24 +60,30 @@ def read_questions(
     """
     path = _split_file(data, split) if data.is_dir() else data
     entries = _entries(path)
-    schemas: dict[str, str] | None = None
+    schemas: Schemas | None = None
 
     def schema_of(db_id: str) -> str | None:
         nonlocal schemas
         if schemas is None:
-            source = tables or database_dir
-            if source is None:
+            if tables is None and database_dir is None:
                 raise QsqlError(
                     f"the questions of `{path}` name databases, but there is nothing to read their schemas from\n"
                     "hint: give `--tables tables.json` or `--db` with the folder of the databases"
                 )
-            schemas = read_schemas(source)
-        return schemas.get(db_id)
+            schemas = Schemas(tables) if tables is not None else Schemas(databases=database_dir)
+        return schemas.text(db_id)
 
     questions: list[Question] = []
     places: dict[str, str] = {}
     for number, (place, entry) in enumerate(entries):
-        question = _question(path, place, number, entry, schema_of)
+
+        def schema_here(db_id: str, place: str = place) -> str | None:
+            try:
+                return schema_of(db_id)
+            except QsqlError as error:
+                raise QsqlError(f"`{path}` {place}: {error}") from None
+
+        question = _question(path, place, number, entry, schema_here)
         if question.id in places:
             raise QsqlError(
                 f"`{path}`: the id `{question.id}` is that of {places[question.id]} and of {place}\n"
@@ -157,7 +165,7 @@ def _question(
         raise QsqlError(f"`{path}` {place} has no `question`\nhint: an entry is a question on a database")
     schema, database = text("schema"), text("db")
     if schema is None and database is not None:
-        file = path.parent / database
+        file = _beside(path, place, database)
         schema, db_id = schema_text(tables_of_database(file)), db_id or file.stem
     if schema is None and db_id is not None:
         schema = schema_of(db_id)
@@ -167,3 +175,13 @@ def _question(
         raise QsqlError(f"`{path}` {place} has no database\nhint: it needs `db_id`, `schema` or `db`")
     gold = text("query") if text("query") is not None else text("sql")
     return Question(identity, db_id or "", question, build_prompt(schema, question), schema, gold)
+
+
+def _beside(path: Path, place: str, database: str) -> Path:
+    """The database that an entry names. No name leads out of the folder of its file; a link there is the user's own."""
+    if PurePath(database).is_absolute() or PureWindowsPath(database).drive or ".." in re.split(r"[/\\]", database):
+        raise QsqlError(
+            f"`{path}` {place}: `db` is `{database}`, which lies outside of the folder of the file\n"
+            "hint: put the database, or a link to it, beside the questions, and name it by a path from there"
+        )
+    return path.parent / database

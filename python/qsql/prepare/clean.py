@@ -78,7 +78,10 @@ def drop_empty(rows: Sequence[Row]) -> Outcome:
     for row in rows:
         fields = (("question", row.question), ("query", row.query.strip().rstrip(";")), ("schema", row.schema))
         missing = next((name for name, text in fields if not text.strip()), None)
-        sorter.put(row, None if missing is None else (f"no_{missing}", f"the {missing} is empty"))
+        if missing == "schema" and row.problem is not None:
+            sorter.put(row, ("unreadable_database", row.problem))
+        else:
+            sorter.put(row, None if missing is None else (f"no_{missing}", f"the {missing} is empty"))
     return sorter.outcome
 
 
@@ -115,10 +118,13 @@ def drop_unexecutable(
     faults: dict[int, tuple[str, str]] = {}
     for folder, indices in places.items():
         # Steps bound the work alike on every machine; the clock is a last resort.
-        scorer = Scorer(folder, max_steps=max_steps, timeout=600.0)
-        db_ids = [Path(str(rows[index].database)).stem for index in indices]
-        queries = [rows[index].query for index in indices]
-        for index, found in zip(indices, scorer.denotations(queries, db_ids, progress=progress), strict=True):
+        scorer = Scorer(folder, max_steps=max_steps, timeout=600.0, variants=False)
+        db_of = {index: Path(str(rows[index].database)).stem for index in indices}
+        problems = {db_id: _problem(scorer, db_id) for db_id in dict.fromkeys(db_of.values())}
+        faults |= {index: problem for index in indices if (problem := problems[db_of[index]]) is not None}
+        usable = [index for index in indices if problems[db_of[index]] is None]
+        queries, db_ids = [rows[index].query for index in usable], [db_of[index] for index in usable]
+        for index, found in zip(usable, scorer.denotations(queries, db_ids, progress=progress), strict=True):
             if found.state != "ran":
                 faults[index] = (found.state, str(found.detail))
             elif found.rows == 0 and not keep_empty:
@@ -127,6 +133,15 @@ def drop_unexecutable(
     for index, row in enumerate(rows):
         sorter.put(row, faults.get(index))
     return sorter.outcome
+
+
+def _problem(scorer: Scorer, db_id: str) -> tuple[str, str] | None:
+    """Why no query can run on a database, if none can."""
+    try:
+        scorer.databases(db_id)
+    except QsqlError as error:
+        return "database_error", str(error).partition("\nhint: ")[0]
+    return None
 
 
 def drop_leaks(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 STAGES = {
     "encoding": "text that is broken: replacement characters, control characters, mis-decoded letters",
-    "empty": "no question, no query or no schema",
+    "empty": "no question, no query or no schema, or a database that cannot be read",
     "syntax": "the query is not SQL",
     "compile": "the query does not compile against its own schema",
     "execution": "the query fails on the real database, or returns nothing",
@@ -33,6 +33,8 @@ class Row:
     db_id: str | None = None
     database: str | None = None
     """Path of its real database, if there is one."""
+    problem: str | None = None
+    """Why its schema could not be read, if it could not."""
 
     @property
     def place(self) -> str:

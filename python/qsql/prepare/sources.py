@@ -8,15 +8,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
+from qsql.prepare.compression import kind_of, read_bytes
+from qsql.prepare.parquet import read_parquet
 from qsql.prepare.rows import Row
 from qsql.results import sha256, suite_hash
-from qsql.schema_text import SchemaStyle, read_schemas, read_spider_tables, schema_text, tables_of_database
+from qsql.schema_text import Schemas, SchemaStyle, read_schemas
 from qsql.visible import encodable
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ COLUMNS = {
 SPIDER_FILES = ("train_spider.json", "train_others.json")
 BIRD_FILES = ("train.json",)
 BIRD_TABLES = "train_tables.json"
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,11 @@ def read_source(text: str, options: SourceOptions, progress: Callable[[int, int]
         source = _read_folder(path, options)
     elif path.is_file():
         source = _read_file(path, options)
-    elif _HUB_NAME.fullmatch(text) and path.suffix not in SUFFIXES:
+    elif HUB_NAME.fullmatch(text) and path.suffix not in SUFFIXES:
         from qsql.prepare.hub import download  # noqa: PLC0415 - needs an extra
 
         records, inputs = download(text, options.split, options.revision, options.endpoint, progress)
-        source = Source(text, _rows(text, enumerate(records, 1), _schemas_beside(None, options), options), inputs)
+        source = Source(text, _rows(text, records, _schemas_beside(None, options), options), inputs)
     else:
         raise QsqlError(
             f"no source `{text}`\nhint: a source is a folder of Spider or BIRD, a file ({', '.join(SUFFIXES)}), or a "
@@ -133,7 +136,10 @@ def _read_file(path: Path, options: SourceOptions) -> Source:
 
 
 def _hash_of_databases(rows: Sequence[Row]) -> dict[str, str]:
-    files = sorted({row.database for row in rows if row.database is not None})
+    """Hash the databases that can be read; rows of others are left out for that."""
+    files = [
+        file for file in sorted({row.database for row in rows if row.database is not None}) if os.access(file, os.R_OK)
+    ]
     return {f"{len(files)} databases": suite_hash(map(Path, files))} if files else {}
 
 
@@ -143,8 +149,13 @@ def read_records(path: Path) -> Iterable[tuple[int, Any]]:
     Raises:
         QsqlError: If it cannot be read; the message names the line.
     """
-    read = {".parquet": _read_parquet, ".csv": _read_csv}.get(path.suffix, _read_json)
-    return ((position, _encodable(record)) for position, record in read(path))
+    kind = kind_of(path)
+    if kind == ".parquet":
+        names = {name for known in COLUMNS.values() for name in known}
+        records: Iterable[tuple[int, Any]] = read_parquet(path, names)
+    else:
+        records = _read_csv(path) if kind == ".csv" else _read_json(path)
+    return ((position, _encodable(record)) for position, record in records)
 
 
 def _encodable(record: Any) -> Any:
@@ -156,14 +167,15 @@ def _encodable(record: Any) -> Any:
 def _text(path: Path) -> str:
     try:
         # What cannot be decoded is left to the stage for broken text, which shows it.
-        return path.read_text(encoding="utf-8-sig", errors="replace")
+        text = read_bytes(path).decode("utf-8-sig", "replace")
     except OSError as error:
-        raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: check the path") from None
+        raise QsqlError(f"cannot read `{path}`: {error.strerror or error}\nhint: check the path") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _read_json(path: Path) -> Iterator[tuple[int, Any]]:
     text = _text(path)
-    if path.suffix != ".jsonl":
+    if kind_of(path) != ".jsonl":
         try:
             records = json.loads(text)
         except ValueError as error:
@@ -198,56 +210,6 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Any]]:
             yield number, record
     except csv.Error as error:
         raise QsqlError(f"`{path}` line {reader.line_num}: {error}\nhint: check the quotes") from None
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[int, Any]]:
-    try:
-        import pyarrow.parquet as pq  # noqa: PLC0415 - needs an extra
-    except ImportError:
-        raise QsqlError(f"`{path}` needs pyarrow\nhint: pip install 'qsql-lab[data]'") from None
-    from pyarrow import ArrowException  # noqa: PLC0415
-
-    try:
-        file = pq.ParquetFile(path)
-        number = 0
-        for batch in file.iter_batches():
-            for record in batch.to_pylist():
-                number += 1
-                yield number, record
-    except (ArrowException, OSError) as error:
-        raise QsqlError(f"cannot read `{path}`: {error}\nhint: it must be a parquet file") from None
-
-
-class Schemas:
-    """Schema texts by `db_id`, from databases where there are some, else from `tables.json`."""
-
-    def __init__(self, tables: Path | None, databases: Path | None, style: SchemaStyle) -> None:
-        if databases is not None and not databases.is_dir():
-            raise QsqlError(f"database folder `{databases}` not found\nhint: it holds `<db_id>/<db_id>.sqlite`")
-        self._tables = {} if tables is None else read_spider_tables(tables)
-        self._databases = databases
-        self._style = style
-        self._texts: dict[str, str | None] = {}
-
-    def database(self, db_id: str) -> Path | None:
-        """Find the file of a database, if there is one."""
-        if self._databases is None:
-            return None
-        path = self._databases / db_id / f"{db_id}.sqlite"
-        return path if path.is_file() else None
-
-    def text(self, db_id: str) -> str | None:
-        """Write the schema of a database, if it is known."""
-        if db_id not in self._texts:
-            path = self.database(db_id)
-            # What tables.json says is official; only databases have values.
-            if db_id in self._tables and not (self._style.values and path is not None):
-                self._texts[db_id] = schema_text(self._tables[db_id], self._style)
-            elif path is not None:
-                self._texts[db_id] = schema_text(tables_of_database(path, self._style.values), self._style)
-            else:
-                self._texts[db_id] = None
-        return self._texts[db_id]
 
 
 def _schemas_beside(path: Path | None, options: SourceOptions) -> Schemas:
@@ -295,12 +257,25 @@ def _row(
 ) -> Row:
     def field(wanted: str) -> str:
         value = record.get(names.get(wanted, ""))
+        if isinstance(value, list | dict):
+            raise QsqlError(
+                f"{source} item {position}: `{names[wanted]}` is no text but a {type(value).__name__}\n"
+                "hint: write it as one text"
+            )
         return "" if value is None else str(value)
 
     db_id = field("db_id") or None
-    schema = field("schema")
+    schema, problem = field("schema"), None
+    try:
+        database = schemas.database(db_id) if db_id is not None else None
+    except QsqlError as error:
+        raise QsqlError(f"{source} item {position}: {error}") from None
     if not schema.strip() and db_id is not None:
-        text = schemas.text(db_id)
+        try:
+            text = schemas.text(db_id)
+        except QsqlError as error:
+            # One database that cannot be read is no reason to give up the others.
+            text, problem = "", str(error).partition("\nhint: ")[0]
         if text is None and "schema" not in names:
             raise QsqlError(
                 f"{source} item {position}: no schema of database `{db_id}` is known\n"
@@ -310,7 +285,6 @@ def _row(
     question = field("question")
     if options.evidence and (evidence := field("evidence").strip()):
         question = f"{question.rstrip()}\nEvidence: {evidence}"
-    database = schemas.database(db_id) if db_id is not None else None
     return Row(
         source=source,
         position=position,
@@ -320,6 +294,7 @@ def _row(
         schema=schema,
         db_id=db_id,
         database=None if database is None else str(database),
+        problem=problem,
     )
 
 

@@ -19,7 +19,7 @@ from qsql.report.breakdown import by_database, by_feature, levels, turns
 from qsql.report.curves import read_training
 from qsql.report.pair import Result, differences, results_on
 from qsql.report.tables import STATES, interval_text, percent, row_count
-from qsql.schema_text import SchemaStyle, schema_text, tables_of_database
+from qsql.schema_text import Schemas, SchemaStyle
 from qsql.visible import visible
 
 if TYPE_CHECKING:
@@ -239,8 +239,13 @@ def examples_data(
     schemas: dict[str, str] = {}
     present = [run.has_databases for run in runs]
     if present[0]:
-        style = SchemaStyle(keys=True)
-        schemas = {db_id: visible(schema_text(tables_of_database(first.database(db_id)), style)) for db_id in databases}
+        texts = Schemas(databases=first.database_dir, style=SchemaStyle(keys=True))
+        for db_id in databases:
+            try:
+                schemas[db_id] = visible(texts.text(db_id) or "")
+            except QsqlError as error:  # noqa: PERF203 - one that cannot be read is no reason to show none
+                reason = str(error).partition("\nhint: ")[0]
+                problems.append(f"the schema of `{db_id}` is not shown: {reason}")
     for run, is_there in zip(runs, present, strict=True):
         if not is_there:
             problems.append(

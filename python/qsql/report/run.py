@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qsql import results
-from qsql._core import QsqlError
+from qsql._core import QsqlError, database_file
 from qsql.features import features_of
 
 
@@ -74,8 +74,17 @@ class Run:
         return all(self.database(db_id).is_file() for db_id in {item.db_id for item in self.items})
 
     def database(self, db_id: str, file: str | None = None) -> Path:
-        """Path of a file of the suite of a database, by default the main one."""
-        return self.database_dir / db_id / (f"{db_id}.sqlite" if file is None else file)
+        """Path of a file of the suite of a database, by default the main one.
+
+        Raises:
+            QsqlError: If a name in the run is none of a database, or of a file beside one.
+        """
+        main = Path(database_file(self.database_dir, db_id))
+        if file is None:
+            return main
+        if {"/", "\\", "\0"} & set(file) or file in {"", ".", ".."}:
+            raise QsqlError(f"`{file}` is not the name of a database file\nhint: score the predictions again")
+        return main.with_name(file)
 
     @cached_property
     def metrics(self) -> list[str]:

@@ -11,7 +11,7 @@ from statistics import mean, pstdev
 from typing import TYPE_CHECKING, Any, Literal
 
 from qsql import results
-from qsql._core import QsqlError, __version__
+from qsql._core import QsqlError, __version__, database_file
 from qsql.config import Config, load_config, nearest
 from qsql.machine import free_disk, visible_gpus
 from qsql.train import environment
@@ -307,7 +307,10 @@ def _check_execution(values: dict[str, Any], options: Options, validation: list[
                     f"`{part.path}` entry {number} has no `db_id`, so its SQL cannot be run\n"
                     "hint: prepare the data with `qsql data prepare`, or use `--select loss`"
                 )
-            file = options.database_dir / example["db_id"] / f"{example['db_id']}.sqlite"
+            try:
+                file = Path(database_file(options.database_dir, example["db_id"]))
+            except QsqlError as error:
+                raise QsqlError(f"`{part.path}` entry {number}: {error}") from None
             if not file.is_file():
                 raise QsqlError(
                     f"`{part.path}` entry {number} asks about `{example['db_id']}`, and there is no `{file}`\n"

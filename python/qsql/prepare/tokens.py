@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qsql._core import QsqlError
+from qsql.prepare.hub import fetch_tokenizer
+from qsql.prepare.sources import HUB_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +32,10 @@ class TokenCounter:
             raise QsqlError("counting tokens needs tokenizers\nhint: pip install 'qsql-lab[data]'") from None
         path = Path(name)
         file = path / "tokenizer.json" if path.is_dir() else path
+        if not file.is_file() and HUB_NAME.fullmatch(name):
+            file = fetch_tokenizer(name)
         try:
-            self._tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else Tokenizer.from_pretrained(name)
+            self._tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # noqa: BLE001 - the library raises plain exceptions
             raise QsqlError(
                 f"no tokenizer `{name}`: {error}\n"

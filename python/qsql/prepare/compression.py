@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 """Suffixes of compressed files, and the codec as pyarrow calls it."""
+LEAST_BOUND = 256 << 20
+"""Bytes that even the smallest file may stand for."""
 _BLOCK = 1 << 20
 
 
@@ -20,8 +22,8 @@ def kind_of(path: Path) -> str:
 
 
 def most_bytes(size: int) -> int:
-    """How many bytes a file of `size` bytes may stand for: a hundred times as many, and 256 MiB in any case."""
-    return max(256 << 20, 100 * size)
+    """How many bytes a file of `size` bytes may stand for: a hundred times as many, and `LEAST_BOUND` in any case."""
+    return max(LEAST_BOUND, 100 * size)
 
 
 def too_large(path: Path) -> QsqlError:

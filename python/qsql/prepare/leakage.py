@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from qsql._core import QsqlError, describe_definitions
+from qsql.prepare.compression import kind_of
 from qsql.prepare.likeness import QuestionIndex, SchemaSignature, content_words, jaccard, words
 from qsql.prepare.sources import COLUMNS, SUFFIXES, read_records, schemas_of
 
@@ -57,7 +58,7 @@ class EvaluationSets:
         Raises:
             QsqlError: If it cannot be read, or has neither questions nor databases.
         """
-        if path.suffix not in SUFFIXES:
+        if kind_of(path) not in SUFFIXES:
             raise QsqlError(f"`{path}` is of no known kind\nhint: an evaluation file ends in {', '.join(SUFFIXES)}")
         schemas, known = schemas_of(path), len(self._questions.questions)
         for position, record in read_records(path):

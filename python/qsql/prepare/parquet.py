@@ -33,7 +33,7 @@ def read_parquet(path: Path, wanted: Collection[str]) -> Iterator[tuple[int, dic
     try:
         with pq.ParquetFile(path) as file:
             names = [name for name in file.schema_arrow.names if name in wanted]
-            texts = [name for name in names if _is_text(pa, file.schema_arrow.field(name).type)]
+            texts = [name for name in names if _is_text(path, name, file.schema_arrow.field(name).type)]
             _check_sizes(path, file, names)
         # Texts stay in dictionaries, so that one that is there a million times is decoded once.
         with pq.ParquetFile(path, read_dictionary=texts) as file:
@@ -43,8 +43,21 @@ def read_parquet(path: Path, wanted: Collection[str]) -> Iterator[tuple[int, dic
         raise QsqlError(f"cannot read `{path}`: {reason}\nhint: it must be a parquet file") from None
 
 
-def _is_text(pa: Any, kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def _is_text(path: Path, name: str, kind: Any) -> bool:
+    """Whether a column holds text, rather than numbers and the like.
+
+    Raises:
+        QsqlError: If it holds lists or records.
+    """
+    from pyarrow import types  # noqa: PLC0415
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    kinds = (types.is_string, types.is_large_string, types.is_string_view, types.is_binary, types.is_large_binary)
+    if any(is_it(kind) for is_it in kinds):
+        return True
+    if types.is_primitive(kind) or types.is_null(kind):
+        return False
+    raise QsqlError(f"`{path}`: the column `{name}` is of type {kind!s:.80}\nhint: write it as one text")
 
 
 def _check_sizes(path: Path, file: Any, names: Collection[str]) -> None:
@@ -77,14 +90,19 @@ def _records(path: Path, file: Any, names: list[str]) -> Iterator[tuple[int, dic
 def _values(column: Any, most: int) -> tuple[list[Any], int]:
     """The values of a column, and how many bytes they stand for; none if those are more than `most`."""
     import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
 
     if not pa.types.is_dictionary(column.type):
         return (column.to_pylist(), column.nbytes) if column.nbytes <= most else ([], column.nbytes)
-    entries = [
+    used = pc.unique(column.indices).drop_null()
+    entries = column.dictionary.take(used)
+    if pa.types.is_primitive(entries.type):
+        return column.to_pylist(), column.nbytes
+    texts = [
         None if entry is None else entry.decode("utf-8", "replace")
-        for entry in column.dictionary.cast(pa.large_binary()).to_pylist()
+        for entry in entries.cast("large_binary").to_pylist()
     ]
-    places = column.indices.to_pylist()
-    values = [None if place is None else entries[place] for place in places]
+    text_of = dict(zip(used.to_pylist(), texts, strict=True))
+    values = [text_of.get(place) for place in column.indices.to_pylist()]
     # One object for each entry: what counts is what a reader makes of them.
     return values, sum(len(value) for value in values if value is not None)

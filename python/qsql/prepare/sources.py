@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
-from qsql.prepare.compression import kind_of, read_bytes
+from qsql.prepare.compression import COMPRESSIONS, kind_of, read_bytes
 from qsql.prepare.parquet import read_parquet
 from qsql.prepare.rows import Row
 from qsql.results import sha256, suite_hash
@@ -82,7 +82,7 @@ def read_source(text: str, options: SourceOptions, progress: Callable[[int, int]
         source = _read_folder(path, options)
     elif path.is_file():
         source = _read_file(path, options)
-    elif HUB_NAME.fullmatch(text) and path.suffix not in SUFFIXES:
+    elif HUB_NAME.fullmatch(text) and kind_of(path) not in SUFFIXES:
         from qsql.prepare.hub import download  # noqa: PLC0415 - needs an extra
 
         records, inputs = download(text, options.split, options.revision, options.endpoint, progress)
@@ -129,8 +129,11 @@ def _read_folder(folder: Path, options: SourceOptions) -> Source:
 
 
 def _read_file(path: Path, options: SourceOptions) -> Source:
-    if path.suffix not in SUFFIXES:
-        raise QsqlError(f"`{path}` is of no known kind\nhint: a source file ends in {', '.join(SUFFIXES)}")
+    if kind_of(path) not in SUFFIXES:
+        raise QsqlError(
+            f"`{path}` is of no known kind\nhint: a source file ends in {', '.join(SUFFIXES)}, perhaps with "
+            f"{', '.join(COMPRESSIONS)} behind it"
+        )
     rows = _rows(path.name, read_records(path), _schemas_beside(path, options), options)
     return Source(path.name, rows, {path.name: sha256(path)} | _hash_of_databases(rows))
 
@@ -175,7 +178,9 @@ def _text(path: Path) -> str:
 
 def _read_json(path: Path) -> Iterator[tuple[int, Any]]:
     text = _text(path)
-    if kind_of(path) != ".jsonl":
+    # Some sets on the hub have JSON lines under the name of JSON: one object on the first line, and more behind it.
+    first, _, rest = text.partition("\n")
+    if kind_of(path) != ".jsonl" and not (first.startswith("{") and first.rstrip().endswith("}") and rest.strip()):
         try:
             records = json.loads(text)
         except ValueError as error:

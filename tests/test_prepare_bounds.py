@@ -154,7 +154,8 @@ def deep(levels):
     "column",
     [
         pa.array([["a"]]), pa.array([{"a": 1}]), pa.array([[{"a": ["b"]}]]), pa.nulls(1, deep(90)),
-        pa.nulls(1, deep(300)), pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())), pa.array([b"12"], pa.binary(2)),
+        pa.nulls(1, deep(300)), pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+        pa.array([b"12"], pa.binary(2)),
     ],
     ids=lambda column: str(column.type)[:30],
 )  # fmt: skip

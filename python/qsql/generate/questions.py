@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
-from pathlib import PurePath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
+from qsql.dataset_info import FILE as DATASET_INFO
+from qsql.dataset_info import entry_of
+from qsql.paths import is_inside
 from qsql.prompt import build_prompt
 from qsql.results import read_json
 from qsql.schema_text import Schemas, schema_text, tables_of_database
@@ -22,8 +23,6 @@ from qsql.visible import encodable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-
-DATASET_INFO = "dataset_info.json"
 
 
 @dataclass(frozen=True)
@@ -103,13 +102,12 @@ def _split_file(folder: Path, split: str) -> Path:
             f"`{folder}` is no prepared data set: it has no `{DATASET_INFO}`\n"
             "hint: give a folder that `qsql data prepare` wrote, or a file of questions"
         )
-    info = read_json(info_path)
-    names = [name for name, entry in info.items() if isinstance(entry, dict)] if isinstance(info, dict) else []
-    if split not in names:
-        raise QsqlError(f"`{info_path}` has no `{split}`\nhint: it has {', '.join(names) or 'nothing'}; see `--split`")
-    file = folder / str(info[split].get("file_name", f"{split}.json"))
+    entry = entry_of(info_path, read_json(info_path), split, "`--split`")
+    file = folder / entry.file_name
     if not file.is_file():
-        raise QsqlError(f"`{info_path}` names `{file.name}`, which is not there\nhint: prepare the data set again")
+        raise QsqlError(
+            f"`{info_path}` names `{entry.file_name}`, which is not there\nhint: prepare the data set again"
+        )
     return file
 
 
@@ -179,7 +177,7 @@ def _question(
 
 def _beside(path: Path, place: str, database: str) -> Path:
     """The database that an entry names. No name leads out of the folder of its file; a link there is the user's own."""
-    if PurePath(database).is_absolute() or PureWindowsPath(database).drive or ".." in re.split(r"[/\\]", database):
+    if not is_inside(database.removeprefix("./")):
         raise QsqlError(
             f"`{path}` {place}: `db` is `{database}`, which lies outside of the folder of the file\n"
             "hint: put the database, or a link to it, beside the questions, and name it by a path from there"

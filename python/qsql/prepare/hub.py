@@ -14,12 +14,13 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass
 from io import BufferedRandom, FileIO
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from qsql._core import QsqlError
+from qsql.directories import hub_token
 from qsql.machine import free_disk
+from qsql.paths import is_inside
 from qsql.prepare.compression import kind_of
 from qsql.prepare.sources import SUFFIXES, read_records
 from qsql.results import sha256
@@ -27,8 +28,6 @@ from qsql.results import sha256
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-OFFICIAL = ("https", "huggingface.co")
-"""The only place that the user's token is sent to."""
 OFFLINE = "HF_HUB_OFFLINE"
 SPLIT_WORDS = {
     "train": ("train", "training"),
@@ -158,15 +157,6 @@ def _split_of(path: str) -> str | None:
     return None
 
 
-def token_for(endpoint: str | None) -> Literal[False] | None:
-    """What to give a library of the hub as `token`: None for that of the user, False for none.
-
-    A mirror gets none, whether it was named as an option or by `HF_ENDPOINT`.
-    """
-    address = urlsplit(endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-    return None if (address.scheme, address.netloc.lower()) == OFFICIAL else False
-
-
 def find_repository(
     kind: Literal["dataset", "model"], name: str, revision: str | None, endpoint: str | None
 ) -> Repository:
@@ -187,7 +177,7 @@ def find_repository(
     if os.environ.get(OFFLINE, "").upper() in {"1", "ON", "YES", "TRUE"}:
         return _fetched_before(kind, name, revision, endpoint, folder)
     where = endpoint or constants.ENDPOINT
-    api = HfApi(endpoint=endpoint, token=token_for(endpoint))
+    api = HfApi(endpoint=endpoint, token=hub_token(endpoint))
     try:
         commit = str(api.repo_info(name, repo_type=kind, revision=revision).sha)
         # Nothing else is a commit, and what is not asked for cannot be listed.
@@ -195,7 +185,7 @@ def find_repository(
         listed = list(api.list_repo_tree(name, repo_type=kind, revision=commit, recursive=True)) if is_commit else []
     except errors.RepositoryNotFoundError:
         hint = "check the name, or log in if it is private"
-        if token_for(endpoint) is False:
+        if hub_token(endpoint) is False:
             hint = "check the name; tokens are sent to huggingface.co only, so private ones are not read from elsewhere"
         raise QsqlError(f"no {_NOUNS[kind]} `{name}` at {where}\nhint: {hint}") from None
     except errors.RevisionNotFoundError:
@@ -234,15 +224,6 @@ def _listed(where: str, entry: Any) -> HubFile:
     if not isinstance(size, int) or size < 0:
         raise QsqlError(f"{where} says that the size of `{path}` is `{size}`\n{_DISTRUST}")
     return HubFile(path, size, hash_)
-
-
-def is_inside(path: str) -> bool:
-    """Whether a name of a repository's file is a path below its folder, on every system."""
-    on_windows = PureWindowsPath(path)
-    if on_windows.drive or on_windows.root or "\\" in path or not path.isprintable():
-        return False
-    # Windows leaves out periods and spaces at the end of a name.
-    return all(part and part == part.rstrip(". ") for part in path.split("/"))
 
 
 def fetch(repository: Repository, file: HubFile) -> Path:
@@ -303,7 +284,7 @@ def _transfer(repository: Repository, file: HubFile, blob: Path) -> None:
             content.truncate()
         try:
             if begin < file.size:
-                headers = build_hf_headers(token=token_for(endpoint))
+                headers = build_hf_headers(token=hub_token(endpoint))
                 http_get(url, content, resume_size=begin, headers=headers, expected_size=file.size)
         except QsqlError:
             raise

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from qsql import results
 from qsql._core import QsqlError
-from qsql.config import nearest
+from qsql.dataset_info import FILE, entry_of
 
 if TYPE_CHECKING:
     from qsql.config import Config
@@ -60,13 +60,17 @@ def read_parts(config: Config, key: str) -> list[Part]:
     parts = [name.strip() for name in names.split(",") if name.strip()]
     if not parts:
         return []
-    info_path = folder / "dataset_info.json"
+    if str(folder) == "ONLINE" or str(folder).startswith("REMOTE:"):
+        raise QsqlError(
+            f"{config.place('dataset_dir')}: `{folder}` is LLaMA-Factory's word for data sets on the hub\n"
+            "hint: fetch and check them with `qsql data prepare`, and name its folder"
+        )
     if not folder.is_dir():
         raise QsqlError(
             f"{config.place('dataset_dir')}: there is no folder `{folder}`\n"
             "hint: make it with `qsql data prepare`, or set `dataset_dir`"
         )
-    info = results.read_json(info_path)
+    info = results.read_json(folder / FILE)
     hashes = _hashes(folder)
     return [_part(name, folder, info, hashes, config.place(key)) for name in parts]
 
@@ -78,35 +82,22 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _part(name: str, folder: Path, info: Any, hashes: dict[str, str], place: str) -> Part:
-    if not isinstance(info, dict) or name not in info:
-        known = list(info) if isinstance(info, dict) else []
-        guess = nearest(name, known)
-        hint = f"did you mean `{guess}`?" if guess else f"it has {', '.join(f'`{entry}`' for entry in known) or 'none'}"
-        raise QsqlError(f"{place}: `{folder / 'dataset_info.json'}` has no data set `{name}`\nhint: {hint}")
-    entry = info[name]
-    if not isinstance(entry, dict) or "file_name" not in entry or entry.get("formatting", "alpaca") != "alpaca":
-        raise QsqlError(
-            f"`{folder / 'dataset_info.json'}`: `{name}` is no local file in alpaca format\n"
-            'hint: an entry is {"file_name": "train.json", "columns": {...}}; `qsql data prepare` writes it'
-        )
-    path = folder / str(entry["file_name"])
+    entry = entry_of(folder / FILE, info, name, place)
+    path = folder / entry.file_name
     examples = results.read_json(path)
     digest = results.sha256(path)
-    expected = hashes.get(path.name)
+    expected = hashes.get(entry.file_name)
     if expected is not None and expected != digest:
         raise QsqlError(
             f"`{path}` is not the file that was prepared: its SHA-256 is {digest[:16]}..., `report.json` has "
             f"{expected[:16]}...\nhint: prepare the data again, or take the file out of `report.json`"
         )
-    # Where columns are named, those that are not are not there.
-    columns = entry.get("columns", {"query": "input"})
-    prompt, response = columns.get("prompt", "instruction"), columns.get("response", "output")
     if not isinstance(examples, list) or not examples:
         raise QsqlError(f"`{path}` has no examples\nhint: it is a list of objects; prepare the data again")
     for number, example in enumerate(examples, 1):
-        for column in (prompt, response):
+        for column in (entry.prompt, entry.response):
             if not isinstance(example, dict) or not isinstance(example.get(column), str) or not example[column].strip():
                 raise QsqlError(
                     f"`{path}` entry {number} has no `{column}`\nhint: `dataset_info.json` says which columns it has"
                 )
-    return Part(name, path, digest, expected is not None, examples, prompt, response, columns.get("query"))
+    return Part(name, path, digest, expected is not None, examples, entry.prompt, entry.response, entry.query)

@@ -66,7 +66,7 @@ def test_json_has_it_all_as_plain_values_and_nothing_is_written(run_qsql, tmp_pa
     assert by_name.keys() >= {"data", "generate", "openai", "report", "train", "vllm"}
     assert "dev" not in by_name
     assert by_name["data"]["state"] == by_name["report"]["state"] == "ready"
-    assert {package["name"] for package in by_name["data"]["packages"]} >= {"datasets", "ftfy", "pyarrow"}
+    assert {package["name"] for package in by_name["data"]["packages"]} >= {"datasketch", "ftfy", "pyarrow"}
     assert by_name["generate"]["install"] == "pip install 'qsql-lab[generate]'"
 
 

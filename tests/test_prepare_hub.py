@@ -13,9 +13,10 @@ from hub_server import COMMIT, HubServer, blob_id
 from huggingface_hub import constants
 
 from qsql import QsqlError
+from qsql.directories import hub_token
 from qsql.prepare import Settings, prepare
 from qsql.prepare import hub as hub_module
-from qsql.prepare.hub import HubFile, download, files_by_split, token_for
+from qsql.prepare.hub import HubFile, download, files_by_split
 from qsql.prepare.sources import SourceOptions, read_source
 from qsql.prepare.tokens import TokenCounter
 
@@ -374,21 +375,21 @@ def test_a_mirror_that_wants_a_token_is_told_none():
     ],
 )  # fmt: skip
 def test_only_the_official_hub_is_told_the_token(monkeypatch, endpoint):
-    assert token_for(endpoint) is False
+    assert hub_token(endpoint) is False
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    assert token_for(None) is False
+    assert hub_token(None) is False
 
 
 def test_the_official_hub_is_told_the_token(monkeypatch):
-    assert token_for(None) is None
-    assert token_for("https://huggingface.co/") is None
+    assert hub_token(None) is None
+    assert hub_token("https://huggingface.co/") is None
     monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example")
-    assert token_for("https://HuggingFace.co") is None
+    assert hub_token("https://HuggingFace.co") is None
 
 
 def test_a_redirect_is_not_told_the_token(token, monkeypatch):
     """Even if a server counts as the official one: the token does not go along to another."""
-    monkeypatch.setattr(hub_module, "token_for", lambda _: None)
+    monkeypatch.setattr(hub_module, "hub_token", lambda _: None)
     with HubServer(NAME, {"train.csv": ROWS}) as other, HubServer(NAME, {"train.csv": ROWS}) as hub:
         where = other.address.replace("127.0.0.1", "localhost")
         hub.redirects = {"train.csv": f"{where}/datasets/{NAME}/resolve/{COMMIT}/train.csv"}

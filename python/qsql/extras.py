@@ -8,11 +8,11 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from qsql._core import QsqlError
+from qsql.children import child_environment, python_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,9 +25,10 @@ IMPORT_SECONDS = 300.0
 
 # Runs in a process of its own: an import may take long, print, or end the process. One line for each that is done.
 _IMPORT = """
-import importlib, json, sys
+import sys
 if sys.path[0] == "":
-    del sys.path[0]  # what lies in the current folder is not what is installed
+    del sys.path[0]  # what lies in the current folder is not what is installed; `-P` came with Python 3.11
+import importlib, json
 for name in sys.argv[1:]:
     problem = facts = None
     try:
@@ -186,10 +187,16 @@ def _import(modules: Iterable[str]) -> tuple[dict[str, str], Torch | None]:
     problems: dict[str, str] = {}
     torch = None
     while waiting:
-        command = [sys.executable, "-c", _IMPORT, *waiting]
+        command = python_command("-c", _IMPORT, *waiting)
         try:
             done = subprocess.run(  # noqa: S603
-                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, timeout=IMPORT_SECONDS
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                check=False,
+                timeout=IMPORT_SECONDS,
+                env=child_environment(),
             )
             output, end = done.stdout, f"its import ends the process with status {done.returncode}"
         except subprocess.TimeoutExpired as error:

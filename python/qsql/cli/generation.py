@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from qsql.generate.ask import Answer
 
 
+TRUST_HELP = "Let the model run code that comes with it; no file can say so."
+
+
 class EngineName(str, Enum):
     """What runs the model."""
 
@@ -83,6 +86,7 @@ def generate_command(
     ] = None,
     base_url: Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Requests to a server at a time; 16 by default.")] = None,
+    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help=TRUST_HELP)] = False,
 ) -> None:
     """Answer questions with SQL: predictions for `qsql eval`, resumed where they stopped."""
     options = {
@@ -93,7 +97,7 @@ def generate_command(
     }  # fmt: skip
     from qsql.generate.settings import settings_from
 
-    settings, directory = settings_from(_config(arguments or [], options))
+    settings, directory = settings_from(_config(arguments or [], options), trust_remote_code=trust_remote_code)
     if directory is None:
         raise QsqlError("there is no run directory\nhint: name one with `--out`")
     generation = _generate(settings, directory)
@@ -175,13 +179,16 @@ def ask_command(
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest completion.")] = 256,
     dtype: Annotated[Dtype, typer.Option(help="Precision; bfloat16 on GPUs, float32 on CPUs by default.")] = Dtype.auto,
     base_url: Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server.")] = None,
+    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help=TRUST_HELP)] = False,
 ) -> None:
     """Ask one question of one database: its query, and with --run the answer."""
     from qsql._core import query
     from qsql.engines import Decoding, EngineSettings
     from qsql.generate.ask import ask
 
-    settings = EngineSettings(engine=engine.value, model=model, dtype=dtype.value, base_url=base_url)
+    settings = EngineSettings(
+        engine=engine.value, model=model, dtype=dtype.value, base_url=base_url, trust_remote_code=trust_remote_code
+    )
     answer = ask(db, question, settings, Decoding(max_new_tokens), repair=repair)
     _print_query(answer)
     if explanation := answer.explanation():

@@ -78,6 +78,9 @@ def train_command(
     layers_together: Annotated[
         int, typer.Option(min=1, help="Layers that FSDP gathers at once; more take more memory and less time.")
     ] = 4,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let the model run code that comes with it.")
+    ] = False,
 ) -> None:
     """Fine-tune a model with LLaMA-Factory on a prepared data set."""
     from qsql.train.plan import Options, make_plan
@@ -93,6 +96,7 @@ def train_command(
         checkpoint_above=checkpoint_above,
         layers_together=layers_together,
         resume=resume,
+        trust_remote_code=trust_remote_code,
     )
     plan = make_plan(config, overrides or [], options)
     _describe(plan)

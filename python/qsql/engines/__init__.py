@@ -123,8 +123,17 @@ class EngineSettings:
     """Further attempts after a request to a server failed."""
     request_timeout: float = 120.0
     """Seconds until a request to a server counts as failed."""
+    trust_remote_code: bool = False
+    """Whether a model may run code that comes with it."""
     engine_options: dict[str, Any] = field(default_factory=dict)
     """Further arguments, as they are: of vLLM's `LLM`, or of the body of requests to a server."""
+
+    def __post_init__(self) -> None:
+        if "trust_remote_code" in self.engine_options:
+            raise QsqlError(
+                "`trust_remote_code` in `engine_options` would run code that comes with the model\n"
+                "hint: read that code, and if you trust it, say so on the command line: `--trust-remote-code`"
+            )
 
     def model_name(self) -> str:
         """The model, which this engine needs.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
+from qsql.directories import hub_token, keep_token_from_mirrors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,15 +80,20 @@ class ChatTokenizer:
         Raises:
             QsqlError: If it cannot be loaded, or has no chat template. The weights are not touched.
         """
+        keep_token_from_mirrors()
         from transformers import AutoConfig, AutoTokenizer
 
         model = settings.model_name()
         check_model(model)
+        origin = origin_options(settings)
         try:
-            config = AutoConfig.from_pretrained(model)
-            tokenizer = AutoTokenizer.from_pretrained(model)
-        except (OSError, ValueError, KeyError) as error:
+            config = AutoConfig.from_pretrained(model, **origin)
+            tokenizer = AutoTokenizer.from_pretrained(model, **origin)
+        except (OSError, ValueError, KeyError, ImportError) as error:
             raise unloadable(model, error) from None
+        attention = getattr(config, "_attn_implementation", None)
+        if "/" in str(attention) and not settings.trust_remote_code:
+            raise QsqlError(f"`{model}` wants code from the hub, the kernel `{attention}`\n{TRUST}")
         return cls(model, config, tokenizer, settings.system)
 
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
@@ -140,10 +146,23 @@ class ChatTokenizer:
         return set(self._tokenizer.get_added_vocab().values())
 
 
+TRUST = "hint: read that code, and if you trust it, give `--trust-remote-code`"
+
+
+def origin_options(settings: EngineSettings) -> dict[str, Any]:
+    """What every loader of transformers is told: whether code may come along, and who gets the user's token.
+
+    Without it transformers asks on standard input whether it may run the code.
+    """
+    return {"trust_remote_code": settings.trust_remote_code, "token": hub_token()}
+
+
 def unloadable(model: str, error: Exception) -> QsqlError:
     """The error for a model that transformers cannot load."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[0] if lines else type(error).__name__
+    if "trust_remote_code" in str(error):
+        return QsqlError(f"`{model}` cannot be loaded without running code that comes with it\n{TRUST}")
     if is_local(model):
         hint = "see that its files are whole, and that this version of transformers knows its architecture"
     else:

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
+from qsql.children import safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,7 +48,8 @@ class ParallelEngine:
                 process = context.Process(
                     target=_work, args=(replace(settings, devices=(device,)), device, end), daemon=True
                 )
-                process.start()
+                with safe_path():
+                    process.start()
                 # Only the child holds this end now, so that its death is heard here.
                 end.close()
                 self._workers.append((device, process, connection))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
 from qsql.engines import Completion, EngineSettings
-from qsql.engines.model import ChatTokenizer, unloadable
+from qsql.engines.model import ChatTokenizer, origin_options, unloadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,7 +62,11 @@ class TransformersEngine:
         transformers.utils.logging.disable_progress_bar()
         try:
             model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
-                tokenizer.model, dtype=getattr(torch, name), output_loading_info=True
+                tokenizer.model,
+                dtype=getattr(torch, name),
+                output_loading_info=True,
+                weights_only=True,
+                **origin_options(settings),
             )
             model = model.to(device).eval()
         except torch.OutOfMemoryError:
@@ -69,7 +74,7 @@ class TransformersEngine:
                 f"`{tokenizer.model}` does not fit into the memory of {device}\n"
                 "hint: use a smaller model, another device, or --dtype bfloat16"
             ) from None
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, UnpicklingError) as error:
             raise unloadable(tokenizer.model, error) from None
         if lacking := sorted(loaded["missing_keys"]):
             raise QsqlError(

@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
+from qsql.children import safe_path
+from qsql.directories import keep_token_from_mirrors
 from qsql.engines import Completion, need
 from qsql.engines.model import check_model, sample_seed
 
@@ -25,11 +27,19 @@ class VllmEngine:
         need("vllm", "vllm")
         model = settings.model_name()
         check_model(model)
+        keep_token_from_mirrors()
         import vllm
 
         self._settings = settings
         try:
-            self._llm = vllm.LLM(model=model, dtype=settings.dtype, **settings.engine_options)
+            # It starts processes of its own.
+            with safe_path():
+                self._llm = vllm.LLM(
+                    model=model,
+                    dtype=settings.dtype,
+                    trust_remote_code=settings.trust_remote_code,
+                    **settings.engine_options,
+                )
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise QsqlError(f"vLLM cannot load `{model}`: {error}\nhint: see vLLM's messages above") from error
         if getattr(self._llm.get_tokenizer(), "chat_template", None) is None:

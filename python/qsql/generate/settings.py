@@ -94,8 +94,12 @@ KEYS: dict[str, Key] = {
 """The keys of a configuration, with what they take."""
 
 
-def settings_from(config: Config) -> tuple[Settings, Path | None]:
+def settings_from(config: Config, *, trust_remote_code: bool = False) -> tuple[Settings, Path | None]:
     """Make settings of a configuration; also where the run directory shall be, if it says so.
+
+    Args:
+        config: Keys of `KEYS`.
+        trust_remote_code: Whether a model may run code that comes with it, which is no key, so that no file can say so.
 
     Raises:
         QsqlError: If there are no questions, or settings do not go together.
@@ -112,7 +116,12 @@ def settings_from(config: Config) -> tuple[Settings, Path | None]:
     engine = _take(values, EngineSettings)
     decoding = _take(values, Decoding)
     paths: dict[str, Any] = {key: Path(values.pop(key)) for key in ("data", "tables", "db") if key in values}
-    settings = Settings(**paths, engine=EngineSettings(**engine), decoding=Decoding(**decoding), **values)
+    settings = Settings(
+        **paths,
+        engine=EngineSettings(**engine, trust_remote_code=trust_remote_code),
+        decoding=Decoding(**decoding),
+        **values,
+    )
     return settings, None if out is None else Path(out)
 
 

@@ -67,8 +67,12 @@ def copy_whole(model: Any, dtype: torch.dtype) -> Any:
     Weights that processes have divided are put together one after the other, so that never all of them are there in the
     type of the model.
     """
+    # Code that came with the model runs here only if it runs already.
+    trusted = type(model).__module__.startswith("transformers_modules")
     with torch.device(model.device):
-        copied = AutoModelForCausalLM.from_config(copy.deepcopy(model.config), dtype=dtype, attn_implementation="sdpa")
+        copied = AutoModelForCausalLM.from_config(
+            copy.deepcopy(model.config), dtype=dtype, attn_implementation="sdpa", trust_remote_code=trusted
+        )
     weights = model.state_dict()
     places = copied.state_dict()
     if places.keys() != weights.keys():

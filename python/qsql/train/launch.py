@@ -6,13 +6,14 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qsql import results
 from qsql._core import QsqlError
+from qsql.children import child_environment, python_command
+from qsql.directories import NO_TOKEN, hub_token
 from qsql.train import environment
 from qsql.train.curves import draw_curves
 from qsql.train.failures import explain
@@ -45,12 +46,12 @@ class Outcome:
 
 def command(plan: Plan) -> list[str]:
     """The command of the worker: one process, or torchrun for several GPUs and for DeepSpeed."""
-    worker = ["-m", "qsql.train.worker", str(plan.run_directory), "--with-parent"]
+    worker = ("-m", "qsql.train.worker", str(plan.run_directory), "--with-parent")
     # LLaMA-Factory refuses DeepSpeed outside of torchrun, on one GPU too.
     if len(plan.gpus) > 1 or plan.config.values.get("deepspeed"):
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={len(plan.gpus) or 1}"]
-        return [sys.executable, *torchrun, *worker]
-    return [sys.executable, *worker]
+        torchrun = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={len(plan.gpus) or 1}")
+        return python_command(*torchrun, *worker)
+    return python_command(*worker)
 
 
 def run(plan: Plan, argv: Sequence[str], progress: Callable[[Progress], object] | None = None) -> Outcome:
@@ -143,7 +144,9 @@ def variables(plan: Plan) -> dict[str, str]:
     if plan.config.values.get("fsdp"):
         # transformers 5.6 does not hand it from the file to accelerate, whose default saves shards and no model.
         ours["FSDP_STATE_DICT_TYPE"] = fsdp_config(plan.config.values).get("state_dict_type", "FULL_STATE_DICT")
-    return {**ours, **os.environ, "PYTHONUNBUFFERED": "1"}
+    if hub_token() is False:
+        ours[NO_TOKEN] = "1"
+    return {**ours, **child_environment(), "PYTHONUNBUFFERED": "1"}
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -68,6 +68,8 @@ class Options:
     layers_together: int = 4
     """Layers that FSDP 2 gathers at once."""
     resume: bool = False
+    trust_remote_code: bool = False
+    """Whether the model may run code that comes with it."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def make_plan(path: Path, overrides: Sequence[str] = (), options: Options | None
         if not values.get(key):
             raise QsqlError(f"`{path}` has no `{key}`\nhint: add it to the file, or as {key}=...")
     _check_template(config)
+    _check_origin(config, options)
     options = _with_selection(config, options)
     if needs_plain_checkpointing(values) and "use_reentrant_gc" not in values:
         config.values["use_reentrant_gc"] = False
@@ -242,6 +245,22 @@ def _check_template(config: Config) -> None:
         guess = nearest(template, names)
         hint = f"did you mean `{guess}`?" if guess else "qwen3_nothink and smollm2 are among those that it has"
         raise QsqlError(f"{config.place('template')}: LLaMA-Factory has no template `{template}`\nhint: {hint}")
+
+
+def _check_origin(config: Config, options: Options) -> None:
+    """See that nothing but what is checked here is trained on, and that no file lets a model run code of its own."""
+    if config.values.get("tokenized_path"):
+        raise QsqlError(
+            f"{config.place('tokenized_path')}: LLaMA-Factory would train on what lies in `tokenized_path`, whatever "
+            "the data set is\nhint: leave it out"
+        )
+    if config.values.get("trust_remote_code") and not options.trust_remote_code:
+        raise QsqlError(
+            f"{config.place('trust_remote_code')}: `trust_remote_code` would run code that comes with the model\n"
+            "hint: read that code, and if you trust it, say so on the command line: `--trust-remote-code`"
+        )
+    config.values["trust_remote_code"] = options.trust_remote_code
+    config.origins.setdefault("trust_remote_code", "option --trust-remote-code")
 
 
 def _with_selection(config: Config, options: Options) -> Options:

@@ -48,13 +48,15 @@ def convert(gguf: Path, folder: Path) -> None:
     import torch  # noqa: PLC0415 - heavy
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig  # noqa: PLC0415
 
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
     # The loader takes the token that begins a turn for the one that ends it, and knows no padding.
     tokenizer.eos_token, tokenizer.pad_token, tokenizer.bos_token = END, PAD, BEGIN
     # It would change the spaces around commas and quotes in SQL.
     tokenizer.clean_up_tokenization_spaces = False
     tokenizer.chat_template = CHAT_TEMPLATE
-    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
+    )
     # Some versions of transformers mark a loaded GGUF as quantized and refuse to save it. A new model is not marked.
     entries = loaded.config.to_dict()
     for name in ("quantization_config", "_name_or_path"):

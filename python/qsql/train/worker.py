@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsql import results
+from qsql._core import QsqlError
 from qsql.config import load_config
 from qsql.train.arguments import known_arguments
 from qsql.train.dataset import read_parts
@@ -102,6 +103,17 @@ def callbacks(run_directory: Path, training: dict[str, Any], config: Config) -> 
     return wanted
 
 
+def require_unchanged(config: Config, data: dict[str, Any]) -> None:
+    """See that what is trained on is what was checked.
+
+    Raises:
+        QsqlError: If a file has changed since.
+    """
+    for part in (*read_parts(config, "dataset"), *read_parts(config, "eval_dataset")):
+        if part.sha256 != data[part.name]["sha256"]:
+            raise QsqlError(f"`{part.path}` has changed since the run was planned\nhint: start it again")
+
+
 def main() -> None:
     """Train as the run directory says."""
     run_directory = Path(sys.argv[1])
@@ -109,6 +121,7 @@ def main() -> None:
         end_with_parent()
     config = load_config(run_directory / CONFIG_FILE, (), known_arguments())
     training = results.read_json(run_directory / results.RUN)["training"]
+    require_unchanged(config, training["data"])
     provide_torchaudio()
     from llamafactory.train.tuner import run_exp  # noqa: PLC0415 - after the stand-in
 

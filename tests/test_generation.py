@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from chat_server import chat_server, completion
+from chat_server import answers
 
 from qsql import QsqlError, demo
 from qsql.config import load_config
@@ -399,12 +398,6 @@ def test_votes_go_to_the_first_of_equals():
 
 
 # The command line
-
-
-@contextmanager
-def answers(texts):
-    with chat_server(lambda number, _: completion(texts[min(number, len(texts) - 1)])) as (url, _):
-        yield url
 
 
 def test_the_loop_runs_without_a_model(run_qsql, demo_databases, tmp_path):

@@ -11,13 +11,14 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from qsql._core import QsqlError
 from qsql.cli.evaluation import evaluate_and_warn
-from qsql.cli.terminal import note, printable
+from qsql.cli.terminal import note
 from qsql.directories import cache_directory
 from qsql.report.official import official_lines, official_report
+from qsql.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,11 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _print(evaluation, options.etype) or (1 if evaluation.gold_errors else 0)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """End with wrong usage; what was given is part of the message."""
+        super().error(visible(message))
+
+
 def _parser() -> argparse.ArgumentParser:
     # argparse as there, so that abbreviated options and wrong usage are taken alike.
-    parser = argparse.ArgumentParser(
-        prog="python -m qsql.official", description="The official tool's command line, scored by qsql."
-    )
+    parser = _Parser(prog="python -m qsql.official", description="The official tool's command line, scored by qsql.")
     parser.add_argument("--gold", type=Path, help="golds, sql<TAB>db_id lines")
     parser.add_argument("--pred", type=Path, help="predictions, one SQL a line")
     parser.add_argument("--db", type=Path, help="folder of <db_id>/<db_id>.sqlite, with any variants beside them")
@@ -89,7 +94,7 @@ def _print(evaluation: Evaluation, etype: str) -> int:
     lines = official_lines(evaluation.examples, evaluation.pairing.predictions, evaluation.verdicts)
     text = "".join(f"{line}\n" for line in lines)
     if sys.stdout.isatty():
-        text = printable(text)
+        text = visible(text)
     try:
         # Bytes that are not UTF-8 and characters that the encoding of the output lacks are written out.
         data = (text + official_report(evaluation.summary, etype)).encode(sys.stdout.encoding, "backslashreplace")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from qsql._core import QsqlError, Scorer, Verdict
 from qsql.prompt import extract_sql
+from qsql.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -289,7 +290,8 @@ class ExecutionReward:
             raise QsqlError(f"{message}\n`{gold}`\nhint: mend the gold, raise the limits, or leave the example out")
         if (db_id, gold) not in self._failing_golds:
             self._failing_golds.add((db_id, gold))
-            _LOG.warning("%s; its completions get no reward: `%s`", message, gold)
+            # A log may go to a terminal.
+            _LOG.warning("%s; its completions get no reward: `%s`", visible(message), visible(gold))
 
     def _column(self, name: str, columns: Mapping[str, Any], length: int) -> Sequence[str]:
         if name not in columns:

@@ -5,14 +5,21 @@ Results go to stdout, everything else to stderr. Exit status: 0 done, 1 `QsqlErr
 
 from __future__ import annotations
 
+import io
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qsql._core import QsqlError, __version__
 from qsql.cli import data, doctor, evaluation, generation, report, train
-from qsql.cli.terminal import note
+from qsql.cli.terminal import note, say
+
+if TYPE_CHECKING:
+    from click import ClickException as _UsageError
+else:
+    # Of click, which some versions of typer bring along under a name of their own.
+    _UsageError = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="qsql",
@@ -38,7 +45,7 @@ app.command("doctor")(doctor.doctor_command)
 
 def _version(wanted: bool) -> None:  # noqa: FBT001
     if wanted:
-        typer.echo(f"qsql {__version__}")
+        say(f"qsql {__version__}")
         raise typer.Exit
 
 
@@ -54,10 +61,15 @@ def _options(
 def main() -> None:
     """Run the command line and exit with its status."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except QsqlError as error:
-        message, _, hint = str(error).partition("\nhint: ")
-        note(f"error: {message}" + (f"\nhint: {hint}" if hint else ""))
+        note(f"error: {error}")
         sys.exit(1)
-    except KeyboardInterrupt:
+    except _UsageError as error:
+        # What was given is part of the message.
+        message = io.StringIO()
+        error.show(message)
+        note(message.getvalue().rstrip("\n"))
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)

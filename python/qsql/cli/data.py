@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from qsql._core import QsqlError
-from qsql.cli.terminal import note, stage_bar
-from qsql.visible import visible
+from qsql.cli.terminal import console, note, say, stage_bar
 
 app = typer.Typer(
     help="Prepare training data: clean it, keep evaluation sets out of it, split it by schema.",
@@ -87,15 +86,11 @@ def prepare_command(
     )
     with stage_bar() as progress:
         report = prepare(settings, out, progress)
-    from rich.console import Console
-
-    console = Console()
-    console.print(_stage_table(report))
+    console().print(_stage_table(report))
     train, validation_side = report["train"], report["validation"]
-    console.print(
+    console().print(
         f"{train['rows']:,} examples on {train['schemas']:,} schemas for training, {validation_side['rows']:,} on "
-        f"{validation_side['schemas']:,} for validation",
-        highlight=False,
+        f"{validation_side['schemas']:,} for validation"
     )
     note(f"written to `{out}`; look at it with `qsql data show {out}`")
     if settings.tokenizer is None and "length" not in settings.skip:
@@ -114,22 +109,19 @@ def show_command(
     limit: Annotated[int, typer.Option(min=1, help="How many dropped examples to show.")] = 10,
 ) -> None:
     """Look at what was kept and what was dropped."""
-    from rich.console import Console
-
     from qsql.prepare.output import TRAIN, VALIDATION, read_dropped, read_examples, read_report
 
     report = read_report(directory)
-    console = Console()
     if dropped is not None:
-        _show_dropped(console, read_dropped(directory), dropped, limit, report)
+        _show_dropped(read_dropped(directory), dropped, limit, report)
     elif index is not None:
         name = VALIDATION if validation else TRAIN
         examples = read_examples(directory, name)
         if index >= len(examples):
             raise QsqlError(f"`{directory / name}` has {len(examples):,} examples\nhint: they are numbered from 0")
-        _show_example(console, examples[index])
+        _show_example(examples[index])
     else:
-        _show_report(console, report)
+        _show_report(report)
 
 
 def _stage_table(report: dict[str, Any]) -> Any:
@@ -153,29 +145,31 @@ def _stage_table(report: dict[str, Any]) -> Any:
     return table
 
 
-def _show_report(console: Any, report: dict[str, Any]) -> None:
+def _show_report(report: dict[str, Any]) -> None:
     from qsql.prepare.card import histogram
 
-    console.print(_stage_table(report))
+    console().print(_stage_table(report))
     found = report["statistics"]
     for name in ("hardness", "features"):
         shares = (f"{key} {count / max(1, found['rows']):.1%}" for key, count in found[name].items() if count)
-        console.print(f"{name}: " + ", ".join(shares), highlight=False)
+        console().print(f"{name}: " + ", ".join(shares))
     if "tokens" in found:
-        console.print("\ntokens of prompt and answer", highlight=False)
-        console.print(histogram(found["tokens"], report["settings"]["cutoff"]), highlight=False, markup=False)
+        say("\ntokens of prompt and answer")
+        say(histogram(found["tokens"], report["settings"]["cutoff"]))
 
 
-def _show_example(console: Any, example: dict[str, Any]) -> None:
+def _show_example(example: dict[str, Any]) -> None:
     from rich.syntax import Syntax
 
+    from qsql.visible import visible
+
     database = f", database {example['db_id']}" if example["db_id"] else ""
-    console.print(visible(f"{example['id']}{database}"), style="dim", highlight=False, markup=False)
-    console.print(visible(example["instruction"]), highlight=False, markup=False)
-    console.print(Syntax(visible(example["output"]), "sql", background_color="default", word_wrap=True))
+    console().print(f"{example['id']}{database}", style="dim")
+    console().print(example["instruction"])
+    console().print(Syntax(visible(example["output"]), "sql", background_color="default", word_wrap=True))
 
 
-def _show_dropped(console: Any, dropped: list[dict[str, Any]], stage: str, limit: int, report: dict[str, Any]) -> None:
+def _show_dropped(dropped: list[dict[str, Any]], stage: str, limit: int, report: dict[str, Any]) -> None:
     from qsql.prepare import STAGES
 
     if stage not in STAGES:
@@ -183,12 +177,12 @@ def _show_dropped(console: Any, dropped: list[dict[str, Any]], stage: str, limit
     found = [item for item in dropped if item["stage"] == stage]
     if not found:
         is_on = any(item["stage"] == stage and item["is_on"] for item in report["stages"])
-        console.print(f"`{stage}` dropped nothing" if is_on else f"`{stage}` was off", highlight=False)
+        say(f"`{stage}` dropped nothing" if is_on else f"`{stage}` was off")
     for item in found[:limit]:
         place = f"{item['source']} item {item['position']}"
         database = f", database {item['db_id']}" if item["db_id"] else ""
-        console.print(visible(f"{place}{database}: {item['reason']}"), style="bold", highlight=False, markup=False)
+        console().print(f"{place}{database}: {item['reason']}", style="bold")
         for name in ("detail", "question", "query"):
-            console.print(f"  {name}: {visible(item[name])}", highlight=False, markup=False)
+            console().print(f"  {name}: {item[name]}")
     if len(found) > limit:
         note(f"{len(found) - limit:,} more; `--limit {len(found)}` shows all")

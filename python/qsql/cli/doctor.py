@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qsql.cli.terminal import count, printable
+from qsql.cli.terminal import console, count, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from rich.console import Console
 
     from qsql.doctor import Cache, Diagnosis
 
@@ -36,43 +34,38 @@ def doctor_command(
     format_: Annotated[Format, typer.Option("--format", help="How to print what is found.")] = Format.rich,
 ) -> None:
     """Tell what works here: versions, SQLite, memory, GPU, caches, extras."""
-    from rich.console import Console
-
     from qsql.doctor import examine
 
-    waiting = Console(stderr=True).status("importing what is installed") if sys.stderr.isatty() else nullcontext()
+    waiting = console(stderr=True).status("importing what is installed") if sys.stderr.isatty() else nullcontext()
     with waiting:
         diagnosis = examine()
     if format_ is Format.json:
-        typer.echo(json.dumps(diagnosis.as_json(), indent=2))
+        say(json.dumps(diagnosis.as_json(), indent=2))
         return
     _print(diagnosis)
 
 
 def _print(diagnosis: Diagnosis) -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(highlight=False)
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
     for name, text in _facts(diagnosis):
-        facts.add_row(name, escape(printable(text)))
-    console.print(facts)
-    console.print()
+        facts.add_row(name, text)
+    console().print(facts)
+    console().print()
     if diagnosis.extras_problem is not None:
-        message, _, hint = diagnosis.extras_problem.partition("\nhint: ")
-        console.print(f"extras: {escape(message)}\nhint: {escape(hint)}")
+        console().print(f"extras: {diagnosis.extras_problem}")
     else:
-        _print_extras(console, diagnosis)
-    console.print(f"\n[bold]verdict[/bold]  {escape(printable(diagnosis.verdict))}")
+        _print_extras(diagnosis)
+    console().print(Text.assemble("\n", ("verdict", "bold"), "  ", diagnosis.verdict))
 
 
-def _print_extras(console: Console, diagnosis: Diagnosis) -> None:
-    from rich.markup import escape
+def _print_extras(diagnosis: Diagnosis) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("extra", style="bold", no_wrap=True)
@@ -83,18 +76,17 @@ def _print_extras(console: Console, diagnosis: Diagnosis) -> None:
             f"{package.name} {package.version}" if package.version else f"{package.name} -"
             for package in extra.packages
         )
-        state = f"[{COLOURS[extra.state]}]{extra.state}[/]"
-        table.add_row(escape(extra.name), state, escape(packages))
-    console.print(table)
+        table.add_row(extra.name, Text(extra.state, COLOURS[extra.state]), packages)
+    console().print(table)
     for extra in diagnosis.extras:
         for package in extra.packages:
             if package.problem is not None:
-                console.print(f"[red]{escape(extra.name)}[/]: {package.name}: {escape(printable(package.problem))}")
+                console().print(Text.assemble((extra.name, "red"), f": {package.name}: {package.problem}"))
     lines = [extra.install for extra in diagnosis.extras if extra.state != "ready"]
     if lines:
-        console.print("\nto add what is missing or broken:")
+        console().print("\nto add what is missing or broken:")
     for line in lines:
-        console.print(f"  {escape(line)}")
+        console().print(f"  {line}")
 
 
 def _facts(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qsql._core import QsqlError
-from qsql.cli.terminal import count, note, progress_bar
+from qsql.cli.terminal import console, count, note, progress_bar, say, write_out
 
 if TYPE_CHECKING:
     from qsql.evaluate import Evaluation, Settings
@@ -132,10 +132,10 @@ def demo_command(
     for name, predictions in demo.PREDICTIONS.items():
         command = ["qsql", "eval", "--pred", str(predictions), "--gold", str(demo.GOLD), "--db", str(databases)]
         command += ["--table", str(demo.TABLES), "--out", str(directory / name)]
-        typer.echo(f"$ {shlex.join(command)}\n")
+        say(f"$ {shlex.join(command)}\n")
         settings = Settings(demo.GOLD, predictions, databases, demo.TABLES)
         _print(evaluate_and_warn(settings, directory / name), Format.rich, Metric.all)
-        typer.echo()
+        say()
 
 
 def evaluate_and_warn(settings: Settings, out: Path | None, *, show_progress: bool = True) -> Evaluation:
@@ -186,17 +186,14 @@ def _print(evaluation: Evaluation, format_: Format, etype: Metric) -> None:
     if format_ is Format.official:
         from qsql.report.official import official_report
 
-        typer.echo(official_report(evaluation.summary, etype.value), nl=False)
+        write_out(official_report(evaluation.summary, etype.value))
         return
     if format_ is Format.json:
-        typer.echo(json.dumps(evaluation.summary, indent=2))
+        say(json.dumps(evaluation.summary, indent=2))
         return
-    from rich.console import Console
-
     from qsql.report.tables import footer, outcome, summary_table
 
-    console = Console()
-    console.print(summary_table(evaluation.summary))
+    console().print(summary_table(evaluation.summary))
     if text := outcome(evaluation.summary):
-        console.print(text, highlight=False)
-    console.print(footer(evaluation.summary), style="dim", highlight=False)
+        console().print(text)
+    console().print(footer(evaluation.summary), style="dim")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qsql._core import QsqlError
-from qsql.cli.terminal import count, note, printable, progress_bar
+from qsql.cli.terminal import cell, console, count, note, progress_bar, say, write_out
+from qsql.visible import LONGEST_CELL, one_line, visible
 
 if TYPE_CHECKING:
     from qsql._core import QueryResult
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from qsql.generate.ask import Answer
 
 
+MOST_COLUMNS = 50
+"""Columns of an answer that are shown."""
 TRUST_HELP = "Let the model run code that comes with it; no file can say so."
 
 
@@ -102,7 +105,7 @@ def generate_command(
         raise QsqlError("there is no run directory\nhint: name one with `--out`")
     generation = _generate(settings, directory)
     for line in _lines(generation, directory):
-        typer.echo(line)
+        say(line)
 
 
 def _config(arguments: list[str], options: dict[str, Any]) -> Any:
@@ -192,9 +195,7 @@ def ask_command(
     answer = ask(db, question, settings, Decoding(max_new_tokens), repair=repair)
     _print_query(answer)
     if explanation := answer.explanation():
-        raise QsqlError(
-            f"{printable(explanation)}\nhint: put the question in other words, try `--repair` or another model"
-        )
+        raise QsqlError(f"{explanation}\nhint: put the question in other words, try `--repair` or another model")
     if run:
         result = query(db, answer.sql, max_rows=max_rows)
         if result.state != "ran":
@@ -208,36 +209,26 @@ def _print_query(answer: Answer) -> None:
     if not answer.sql:
         return
     if not sys.stdout.isatty():
-        sys.stdout.write(f"{answer.sql}\n")  # as it is; `typer.echo` would take escapes out
+        write_out(f"{answer.sql}\n")
         return
-    from rich.console import Console
     from rich.syntax import Syntax
 
-    Console().print(Syntax(printable(answer.sql), "sql", background_color="default", word_wrap=True))
+    console().print(Syntax(visible(answer.sql), "sql", background_color="default", word_wrap=True))
 
 
 def _print_rows(result: QueryResult) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    names, rows = result.columns[:MOST_COLUMNS], [row[:MOST_COLUMNS] for row in result.rows]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column, cells in zip(
-        result.columns, zip(*result.rows, strict=True) if result.rows else [()] * len(result.columns), strict=True
-    ):
+    for column, cells in zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True):
         numbers = bool(cells) and all(isinstance(cell, int | float) for cell in cells if cell is not None)
-        table.add_column(Text(column), justify="right" if numbers else "left", overflow="fold")
-    for row in result.rows:
-        # Text of a database is no markup.
-        table.add_row(*(Text(_cell(cell)) for cell in row))
-    Console().print(table)
+        name = Text(one_line(column, LONGEST_CELL))
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell(value)) for value in row))
+    console().print(table)
     more = "the first " if result.truncated else ""
-    note(f"{more}{count(len(result.rows), 'row')}")
-
-
-def _cell(cell: float | str | bytes | None) -> str:
-    if cell is None:
-        return "NULL"
-    if isinstance(cell, bytes):
-        return f"x'{cell[:32].hex()}{'...' if len(cell) > 32 else ''}'"
-    return printable(str(cell))
+    hidden = len(result.columns) - len(names)
+    note(f"{more}{count(len(rows), 'row')}" + (f"; {count(hidden, 'more column')} not shown" if hidden else ""))

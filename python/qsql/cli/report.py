@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qsql.cli.terminal import note, stage_bar
+from qsql.cli.terminal import console, note, stage_bar, write_out
 
 
 def report_command(
@@ -21,14 +21,12 @@ def report_command(
     limit: Annotated[int, typer.Option(min=1, help="Databases to show in the terminal.")] = 10,
 ) -> None:
     """Show where a run is right and where it fails, here or as a page."""
-    from rich.console import Console
-
     from qsql.report.run import read_run
     from qsql.report.tables import report
 
     found = read_run(run, db)
     if html is None:
-        Console(highlight=False).print(report(found, limit))
+        console().print(report(found, limit))
         return
     from qsql.report.page import write_report
 
@@ -47,8 +45,6 @@ def compare_command(
     limit: Annotated[int, typer.Option(min=1, help="Won and lost examples to show in the terminal.")] = 10,
 ) -> None:
     """Tell whether runs on the same golds differ by more than chance, and on which examples."""
-    from rich.console import Console
-
     from qsql.report.compare import compare, comparison_text, warnings, write_comparison
     from qsql.report.run import read_run
 
@@ -59,7 +55,7 @@ def compare_command(
     for warning in warnings(found):
         note(f"warning: {warning}")
     if html is None:
-        Console(highlight=False).print(comparison_text(comparisons, limit))
+        console().print(comparison_text(comparisons, limit))
         return
     with stage_bar() as progress:
         problems = write_comparison(found, comparisons, html, progress)
@@ -79,12 +75,10 @@ def explain_command(
     timeout: Annotated[float, typer.Option(help="Seconds for one query on one database.")] = 30.0,
 ) -> None:
     """Tell why one prediction is right or wrong."""
-    from rich.console import Console
-
     from qsql.report.explain import explain, explanation_text
 
     found = explain(gold, pred, db, keep_distinct=keep_distinct, timeout=timeout)
-    Console(highlight=False).print(explanation_text(found))
+    console().print(explanation_text(found))
 
 
 def card_command(
@@ -112,7 +106,7 @@ def card_command(
     training = None if train_run is None else read_training(train_run)
     text = model_card(read_run(run), training, CardSettings(name, dataset, license_, base_model))
     if out is None:
-        typer.echo(text, nl=False)
+        write_out(text)
         return
     write_text(out, text)
     note(f"written to `{out}`")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qsql.cli.terminal import count, note
+from qsql.cli.terminal import console, count, note, say, write_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,11 +119,11 @@ def _run(plan: Plan) -> None:
             way = "`--resume` goes on from the last checkpoint" if checkpoints else "there is no checkpoint yet"
             note(f"interrupted; {way}; the log is `{directory / 'train.log'}`")
             raise
-    typer.echo(f"{count(outcome.steps, 'step')} in {outcome.seconds:,.0f} s; the model is `{directory}`")
+    say(f"{count(outcome.steps, 'step')} in {outcome.seconds:,.0f} s; the model is `{directory}`")
     if outcome.best_step is not None and outcome.best_metric is not None:
-        typer.echo(f"best checkpoint: step {outcome.best_step:,}, {outcome.metric} {outcome.best_metric:.4f}")
+        say(f"best checkpoint: step {outcome.best_step:,}, {outcome.metric} {outcome.best_metric:.4f}")
     if outcome.curves is not None:
-        typer.echo(f"learning curves: `{outcome.curves}`")
+        say(f"learning curves: `{outcome.curves}`")
 
 
 def _describe(plan: Plan) -> None:
@@ -168,7 +168,7 @@ def _describe_dry_run(plan: Plan) -> None:
     missing = [name for name, version in plan.versions.items() if version is None]
     if missing:
         note(f"warning: not installed: {', '.join(missing)}\nhint: {INSTALL}")
-    typer.echo(dump_config(plan.config.values), nl=False)
+    write_out(dump_config(plan.config.values))
 
 
 @contextmanager
@@ -187,14 +187,13 @@ def _progress_line() -> Iterator[Callable[[Progress], object]]:
 
         yield tell
         return
-    from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
     from rich.table import Column
 
     # On a narrow terminal it goes on in a second line.
-    text = TextColumn("{task.description}", table_column=Column(no_wrap=False))
-    with Bar(BarColumn(bar_width=20), text, console=Console(stderr=True)) as bar:
+    text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=False))
+    with Bar(BarColumn(bar_width=20), text, console=console(stderr=True)) as bar:
         task = bar.add_task("starting", total=None)
 
         def show(progress: Progress) -> None:

@@ -285,7 +285,11 @@ def _transfer(repository: Repository, file: HubFile, blob: Path) -> None:
         try:
             if begin < file.size:
                 headers = build_hf_headers(token=hub_token(endpoint))
-                http_get(url, content, resume_size=begin, headers=headers, expected_size=file.size)
+                # Its bar would show what the server calls the file.
+                name = PurePosixPath(file.path).name
+                http_get(
+                    url, content, resume_size=begin, headers=headers, expected_size=file.size, displayed_filename=name
+                )
         except QsqlError:
             raise
         except Exception as error:  # noqa: BLE001 - the library lets errors of several HTTP clients through

@@ -127,48 +127,64 @@ pub(super) fn partial_scores<'py>(py: Python<'py>, partial: &[Partial; 10]) -> P
 
 #[doc = documented!("ExactMatch")]
 #[pyclass(frozen, eq, hash, module = "qsql")]
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct ExactMatch(Comparison);
+
+/// What is known of a prediction beside its gold.
 #[derive(PartialEq, Eq, Hash, Deserialize, Serialize)]
-pub(super) struct ExactMatch {
-    #[doc = documented!("ExactMatch.exact")]
-    #[pyo3(get)]
+struct Comparison {
     exact: bool,
     partial: [Partial; 10],
-    #[doc = documented!("ExactMatch.rejected")]
-    #[pyo3(get)]
     rejected: Option<String>,
-    #[doc = documented!("ExactMatch.position")]
-    #[pyo3(get)]
     position: Option<usize>,
     hardness: spider::Hardness,
 }
 
 #[pymethods]
 impl ExactMatch {
+    #[doc = documented!("ExactMatch.exact")]
+    #[getter]
+    fn exact(&self) -> bool {
+        self.0.exact
+    }
+
     #[doc = documented!("ExactMatch.partial")]
     #[getter]
     fn partial<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        partial_scores(py, &self.partial)
+        partial_scores(py, &self.0.partial)
+    }
+
+    #[doc = documented!("ExactMatch.rejected")]
+    #[getter]
+    fn rejected(&self) -> Option<&str> {
+        self.0.rejected.as_deref()
+    }
+
+    #[doc = documented!("ExactMatch.position")]
+    #[getter]
+    fn position(&self) -> Option<usize> {
+        self.0.position
     }
 
     #[doc = documented!("ExactMatch.hardness")]
     #[getter]
     fn hardness(&self) -> &'static str {
-        self.hardness.name()
+        self.0.hardness.name()
     }
 
     /// For pickle and copy.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
-        pickle::reduce(slf.as_any(), slf.get())
+        pickle::reduce(slf.as_any(), &slf.get().0)
     }
 
     #[classmethod]
     fn _unpickled(_: &Bound<'_, PyType>, pickled: &[u8]) -> PyResult<Self> {
-        pickle::restore(pickled)
+        pickle::restore(pickled).map(Self)
     }
 
     fn __repr__(&self) -> String {
-        let exact = if self.exact { "True" } else { "False" };
-        match &self.rejected {
+        let exact = if self.0.exact { "True" } else { "False" };
+        match &self.0.rejected {
             None => format!("ExactMatch(exact={exact})"),
             Some(rejected) => format!("ExactMatch(exact={exact}, rejected={rejected:?})"),
         }
@@ -199,13 +215,13 @@ pub(super) fn exact_match(
         let found = spider::ExactMatch::compare(parsed.as_ref().ok(), &gold, schema);
         let rejection = parsed.err();
         let position = rejection.as_ref().and_then(|rejection| prediction.get(..rejection.offset?));
-        Ok(ExactMatch {
+        Ok(ExactMatch(Comparison {
             exact: found.exact,
             partial: found.partial,
             position: position.map(|before| before.chars().count()),
             rejected: rejection.map(|rejection| rejection.reason.to_string()),
             hardness: spider::hardness(&gold),
-        })
+        }))
     };
     guarded("exact_match", || schema.with(compare))
 }

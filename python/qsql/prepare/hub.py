@@ -169,7 +169,7 @@ def find_repository(
             it says makes no sense.
     """
     try:
-        from huggingface_hub import HfApi, constants, errors  # noqa: PLC0415 - needs an extra
+        from huggingface_hub import HfApi, constants, utils  # noqa: PLC0415 - needs an extra
     except ImportError:
         raise QsqlError(f"`{name}` on the hub needs huggingface-hub\nhint: pip install 'qsql-lab[data]'") from None
     endpoint = endpoint or os.environ.get("HF_ENDPOINT") or None
@@ -183,12 +183,12 @@ def find_repository(
         # Nothing else is a commit, and what is not asked for cannot be listed.
         is_commit = _COMMIT.fullmatch(commit) is not None
         listed = list(api.list_repo_tree(name, repo_type=kind, revision=commit, recursive=True)) if is_commit else []
-    except errors.RepositoryNotFoundError:
+    except utils.RepositoryNotFoundError:  # type: ignore[attr-defined]
         hint = "check the name, or log in if it is private"
         if hub_token(endpoint) is False:
             hint = "check the name; tokens are sent to huggingface.co only, so private ones are not read from elsewhere"
         raise QsqlError(f"no {_NOUNS[kind]} `{name}` at {where}\nhint: {hint}") from None
-    except errors.RevisionNotFoundError:
+    except utils.RevisionNotFoundError:  # type: ignore[attr-defined]
         raise QsqlError(f"`{name}` has no revision `{revision}`\nhint: leave `--revision` out for the latest") from None
     except Exception as error:  # noqa: BLE001 - the library lets errors of several HTTP clients through
         raise unreachable(kind, name, where, error) from None

@@ -187,3 +187,18 @@ SELECT DISTINCT n1.* FROM (SELECT t1 AS n3 FROM t1, t2 AS n2 ORDER BY n3 COLLATE
 CREATE TABLE id (t1, x); CREATE TABLE q (t1);
 INSERT INTO id VALUES (1, 2); INSERT INTO q VALUES (2);
 SELECT q.t1 FROM id JOIN q UNION SELECT t1 AS t1 FROM q ORDER BY q.t1
+
+-- Without schema, a name may be that of any column behind a star.
+CREATE TABLE e (name); CREATE TABLE t1 (x);
+INSERT INTO e VALUES (1); INSERT INTO t1 VALUES (2);
+SELECT n1.n4 FROM (SELECT * FROM (SELECT n3.name AS n4 FROM e AS n3) AS n2 INNER JOIN t1 AS n5) AS n1 LEFT JOIN e ON n1.n4 = e.name
+
+-- The number of a column that has no name of its own.
+CREATE TABLE o (x, id);
+INSERT INTO o VALUES (1, 3), (2, 2);
+SELECT n1.*, x FROM (SELECT n2.x, n2.id AS x, n2.id FROM o AS n2) AS n1 ORDER BY 2 DESC
+
+-- The number of a column that is TRUE.
+CREATE TABLE t (name);
+INSERT INTO t VALUES (1), (2);
+SELECT TRUE, true AS e FROM (SELECT * FROM t) AS n1 GROUP BY 1 ORDER BY 2 DESC

@@ -119,6 +119,9 @@ impl<'s> Resolver<'s> {
                     }
                     // Where not all names are known, any alias may be one that is referred to.
                     let all = if columns.is_unknown() { 0..query.arms[0].select.items.len() } else { 0..0 };
+                    if columns.is_unknown() {
+                        self.mark_tables(&query.arms[0].select.from.iter().map(|source| source.id).collect::<Vec<_>>());
+                    }
                     (String::new(), columns, all.chain(kept).collect())
                 }
             };
@@ -401,6 +404,17 @@ impl<'s> Resolver<'s> {
             }
         }
         self.mark_place(table, position);
+    }
+
+    /// Keeps the names of all columns of queries among tables.
+    fn mark_tables(&mut self, tables: &[usize]) {
+        for &table in tables {
+            if let Columns::Derived(columns) = &self.tables[table].columns {
+                for position in 0..columns.len() {
+                    self.mark_place(table, position);
+                }
+            }
+        }
     }
 
     fn mark_place(&mut self, table: usize, position: usize) {

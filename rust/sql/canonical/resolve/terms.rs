@@ -1,8 +1,9 @@
 //! Terms of `GROUP BY` and `ORDER BY`, which may also be the number, the alias or the expression of a result column.
 
 use super::super::read::{Read, refuse};
-use super::super::scope::{Listed, is_ordinal, is_term, may_be_one};
+use super::super::scope::{Listed, is_ordinal, is_term, item_name, may_be_one};
 use super::super::tree::{Expr, Item, Query, Quote};
+use super::super::words::is_truth;
 use super::{Listing, Resolver};
 
 impl Resolver<'_> {
@@ -14,7 +15,14 @@ impl Resolver<'_> {
         }
         let column = digits.parse::<usize>().ok().and_then(|number| listing.columns.get(number.checked_sub(1)?));
         let value = column.and_then(|column| column.value.clone());
-        if let Some(value) = value.filter(|value| !self.is_captured(value, listing)) {
+        if value.is_none()
+            && let Some(scope) = self.scopes.last()
+        {
+            // What keeps a column from being called by its name is that of another, which must stay.
+            self.mark_tables(&scope.tables.clone());
+        }
+        let is_truth = |value: &Expr| matches!(value, Expr::Name { name, .. } if is_truth(&name.text));
+        if let Some(value) = value.filter(|value| !is_truth(value) && !self.is_captured(value, listing)) {
             self.mark_columns(&value);
             *term = value;
         }
@@ -63,7 +71,10 @@ impl Resolver<'_> {
             let is_named = |column: &Listed| {
                 column.name.is_some()
                     && !column.is_spelled_out
-                    && column.value.as_ref().is_none_or(|value| may_be_one(value, operand))
+                    && match &column.value {
+                        Some(value) => may_be_one(value, operand),
+                        None => column.name == item_name(operand, None),
+                    }
             };
             if !listing.is_complete || listing.columns.iter().any(is_named) {
                 self.plan_bound = Some("ORDER BY of a result column with a collation");
@@ -106,7 +117,7 @@ impl Resolver<'_> {
             Some(value @ Expr::Name { .. }) => value != expr,
             // The only table's column of that name: the same as the name by itself, unless that may be a string.
             Some(Expr::Column { table, name: value }) => {
-                *value != name || !self.tables[*table].alone || quote == Quote::Double
+                *value != name || self.tables[*table].is_aliased() || quote == Quote::Double
             }
             _ => true,
         };

@@ -64,7 +64,7 @@ fn plan(golds: &str, predictions: &str, databases: &str) {
             gold,
             prediction: Prediction::Sql(prediction),
             suite: &suites[&**db_id],
-            schema: None,
+            schema: Err("none"),
         })
         .collect();
     let metrics = Metrics { execution: true, exact: false };

@@ -54,6 +54,14 @@ pub enum Error {
         /// The journal beside the database.
         path: PathBuf,
     },
+    /// A database file that SQLite cannot read: damaged, encrypted, or something else altogether.
+    #[error("cannot read database `{}`: {message}", .path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite or the operating system said.
+        message: String,
+    },
     /// A `tables.json` that is not what it should be.
     #[error("`{}`: {message}", .path.display())]
     Tables {
@@ -119,6 +127,28 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether only one database is concerned, so that the items of others can go on.
+    #[must_use]
+    pub fn is_of_one_database(&self) -> bool {
+        match self {
+            Self::DatabaseMissing { .. }
+            | Self::Unreadable { .. }
+            | Self::PendingLog { .. }
+            | Self::HotJournal { .. }
+            | Self::NotADatabase { .. } => true,
+            Self::DatabaseName { .. }
+            | Self::Tables { .. }
+            | Self::Lengths { .. }
+            | Self::SqliteInUse
+            | Self::Cache { .. }
+            | Self::Threads { .. }
+            | Self::Check { .. }
+            | Self::Query { .. }
+            | Self::Internal { .. }
+            | Self::Interrupted => false,
+        }
+    }
+
     /// What the user can do, as one line; `None` where the message says it all.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -130,6 +160,7 @@ impl Error {
                 Some("a database name is the name of one folder, without `/`, `\\` or `..`".to_owned())
             }
             Self::Unreadable { .. } => Some("check the path and its permissions".to_owned()),
+            Self::NotADatabase { .. } => Some("copy the file anew, or check it with `PRAGMA integrity_check`".to_owned()),
             Self::PendingLog { path } => Some(format!(
                 "fold the log in with `sqlite3 {} 'PRAGMA wal_checkpoint(TRUNCATE)'`",
                 path.to_string_lossy().trim_end_matches("-wal")

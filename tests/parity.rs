@@ -60,7 +60,7 @@ fn verdicts_are_as_frozen() {
                 gold: case["gold"].as_str().unwrap(),
                 prediction: Prediction::Sql(case["prediction"].as_str().unwrap()),
                 suite: &suites[case["db_id"].as_str().unwrap()],
-                schema: None,
+                schema: Err("none"),
             })
             .collect();
         let scorer = Scorer::new(Protocol { keep_distinct, ..Protocol::default() }, None, None);

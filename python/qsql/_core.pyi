@@ -249,6 +249,18 @@ class Scorer:
         Raises:
             QsqlError: If there is no such database.
         """
+    def database_problem(self, db_id: str) -> str | None:
+        """Tell why a database or its suite cannot be read, with a hint in the last line; None if it can.
+
+        Raises:
+            QsqlError: If that is no database name.
+        """
+    def schema_problem(self, db_id: str) -> str | None:
+        """Tell why exact match has no schema of a database to compare by; None if it has.
+
+        Raises:
+            QsqlError: If the database cannot be read.
+        """
     def score(
         self,
         golds: Sequence[str],
@@ -257,6 +269,7 @@ class Scorer:
         etype: _Etype = "all",
         *,
         progress: Callable[[int, int], object] | None = None,
+        settled: Callable[[list[tuple[int, Verdict]]], object] | None = None,
     ) -> list[Verdict]:
         """Judge predictions by exact match and test-suite execution accuracy, as the official Spider tool defines them.
 
@@ -267,12 +280,15 @@ class Scorer:
             etype: What to judge by: "exec", "match" or both.
             progress: Called about ten times a second with how many pairs of prediction and database are settled, and of
                 how many.
+            settled: Called about twice a second, in calls that take longer than that, with the positions and verdicts
+                of items of which all is known, each once; the rest is in what is returned. Also when the call is
+                interrupted, so that what was done until then is not lost.
 
         Returns:
-            One verdict for each gold, in the same order.
+            One verdict for each gold, in the same order. Where a database cannot be read, its items are "gold_error".
 
         Raises:
-            QsqlError: If a database is missing there or in `tables`, or the three lists differ in length.
+            QsqlError: If something is no database name, or the three lists differ in length.
             KeyboardInterrupt: Soon after Ctrl-C.
         """
     def denotations(
@@ -290,10 +306,10 @@ class Scorer:
             progress: Called as by `score`, with queries.
 
         Returns:
-            One denotation for each query, in the same order.
+            One denotation for each query, in the same order; "database_error" where a database cannot be read.
 
         Raises:
-            QsqlError: If a database is missing or the lists differ in length.
+            QsqlError: If something is no database name, or the lists differ in length.
             KeyboardInterrupt: Soon after Ctrl-C.
         """
     def execution(
@@ -305,7 +321,8 @@ class Scorer:
             Array of shape (len(golds),).
 
         Raises:
-            QsqlError: As `score` does, and if a gold fails, since its items are neither right nor wrong.
+            QsqlError: As `score` does, and if a gold fails or a database cannot be read, since its items are neither
+                right nor wrong.
             KeyboardInterrupt: Soon after Ctrl-C.
         """
 

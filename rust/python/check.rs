@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 
 use super::pickle::{self, Reduced};
-use super::{QsqlError, interruptible};
+use super::{Callbacks, QsqlError, interruptible};
 use crate::score::{self, Progress};
 
 #[doc = documented!("Check")]
@@ -71,7 +71,7 @@ pub(super) fn check(
     let [schemas, queries] =
         [&schemas, &queries].map(|column| column.iter().map(|text| text.to_string_lossy()).collect::<Vec<_>>());
     let counters = Progress::default();
-    let faults = interruptible(py, &counters, progress.as_ref(), |cancel| {
+    let faults = interruptible(py, &counters, Callbacks::new(progress.as_ref(), None), |cancel| {
         let [schemas, queries] =
             [&schemas, &queries].map(|column| column.iter().map(AsRef::as_ref).collect::<Vec<&str>>());
         score::check(&schemas, &queries, cancel, &counters)

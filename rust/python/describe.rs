@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use super::{QsqlError, guarded, interruptible};
+use super::{Callbacks, QsqlError, guarded, interruptible};
 use crate::error::Error;
 use crate::exec::denotation::Cell;
 use crate::exec::examples::examples;
@@ -40,7 +40,7 @@ fn tables(
     open: impl FnOnce() -> Result<Database, Failure> + Send,
     values: usize,
 ) -> PyResult<Result<Vec<Bound<'_, PyDict>>, Failure>> {
-    let described = interruptible(py, &Progress::default(), None, |cancel| {
+    let described = interruptible(py, &Progress::default(), Callbacks::default(), |cancel| {
         initialize()?;
         let describe = || {
             let mut database = open()?;

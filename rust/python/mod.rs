@@ -29,7 +29,8 @@ use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
 use crate::error::{Error, caught};
-use crate::score::Progress;
+use crate::score::{Progress, Settled};
+use scorer::Verdict;
 
 // Of the package, where its users and pickle find it.
 pyo3::create_exception!(qsql, QsqlError, pyo3::exceptions::PyException, documented!("QsqlError"));
@@ -38,10 +39,14 @@ impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         match (error.hint(), error) {
             (_, Error::Interrupted) => PyKeyboardInterrupt::new_err(()),
-            (Some(hint), error) => QsqlError::new_err(format!("{error}\nhint: {hint}")),
-            (None, error) => QsqlError::new_err(error.to_string()),
+            (_, error) => QsqlError::new_err(message(&error)),
         }
     }
+}
+
+/// What an error says in Python: its hint is the last line.
+fn message(error: &Error) -> String {
+    error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}\nhint: {hint}"))
 }
 
 /// Does the work of a call. A panic in it is a defect of ours, and must not be worse for the caller than any other error.
@@ -57,17 +62,56 @@ fn defect(call: &str, message: &str) -> PyErr {
 /// How often the calling thread looks for Ctrl-C and reports progress.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Runs `work` on another thread with the GIL released; meanwhile looks for signals and reports progress here.
+/// What a caller wants to be told while its call runs, by functions of Python.
+#[derive(Default)]
+struct Callbacks {
+    /// How much is done, and of how much.
+    progress: Option<Py<PyAny>>,
+    /// Positions and verdicts of items that are settled.
+    settled: Option<Py<PyAny>>,
+}
+
+impl Callbacks {
+    fn new(progress: Option<&Bound<'_, PyAny>>, settled: Option<&Bound<'_, PyAny>>) -> Self {
+        let owned = |callable: &Bound<'_, PyAny>| callable.clone().unbind();
+        Self { progress: progress.map(owned), settled: settled.map(owned) }
+    }
+
+    /// Where verdicts gather that are to be told: of jobs that are at these positions.
+    fn settled_at(&self, positions: &[usize]) -> Option<Settled> {
+        self.settled.as_ref().map(|_| Settled::new(positions.to_vec()))
+    }
+
+    fn tell_progress(&self, py: Python<'_>, counters: &Progress) -> PyResult<()> {
+        let Some(callable) = &self.progress else { return Ok(()) };
+        let (done, total) = (counters.done.load(Ordering::Relaxed), counters.total.load(Ordering::Relaxed));
+        callable.call1(py, (done, total)).map(drop)
+    }
+
+    fn tell_settled(&self, py: Python<'_>, counters: &Progress) -> PyResult<()> {
+        let (Some(callable), Some(settled)) = (&self.settled, &counters.settled) else { return Ok(()) };
+        let settled = settled.take();
+        if settled.is_empty() {
+            return Ok(());
+        }
+        let settled: Vec<_> =
+            settled.into_iter().map(|(position, verdict)| (position, Verdict::from(verdict))).collect();
+        callable.call1(py, (settled,)).map(drop)
+    }
+}
+
+/// Runs `work` on another thread with the GIL released; meanwhile looks for signals and calls back from here. If it is
+/// interrupted, what is settled by then is told before the call ends.
 fn interruptible<T: Send>(
     py: Python<'_>,
     counters: &Progress,
-    report: Option<&Bound<'_, PyAny>>,
+    callbacks: Callbacks,
     work: impl FnOnce(&Arc<AtomicBool>) -> Result<T, Error> + Send,
 ) -> PyResult<T> {
     let cancel = Arc::new(AtomicBool::new(false));
     let (sender, receiver) = std::sync::mpsc::channel();
     let receiver = Mutex::new(receiver);
-    let (work_cancel, report) = (Arc::clone(&cancel), report.map(|callable| callable.clone().unbind()));
+    let (work_cancel, callbacks) = (Arc::clone(&cancel), &callbacks);
     let interrupt = Mutex::new(None);
     let result = py.detach(|| {
         std::thread::scope(|scope| {
@@ -79,11 +123,11 @@ fn interruptible<T: Send>(
                     Err(RecvTimeoutError::Disconnected) => return None,
                     Err(RecvTimeoutError::Timeout) => {}
                 }
-                let (done, total) = (counters.done.load(Ordering::Relaxed), counters.total.load(Ordering::Relaxed));
                 let look = guarded("progress", || {
                     Python::attach(|py| {
                         py.check_signals()?;
-                        report.as_ref().map_or(Ok(()), |callable| callable.call1(py, (done, total)).map(drop))
+                        callbacks.tell_progress(py, counters)?;
+                        callbacks.tell_settled(py, counters)
                     })
                 });
                 if let Err(error) = look {
@@ -94,6 +138,7 @@ fn interruptible<T: Send>(
         })
     });
     if let Some(error) = interrupt.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        guarded("settled", || callbacks.tell_settled(py, counters))?;
         return Err(error);
     }
     match result {

@@ -8,7 +8,7 @@ use pyo3::types::{PyString, PyTuple, PyType};
 use super::describe::cell_object;
 use super::pickle::{self, Reduced};
 use super::scorer::{run_state, seconds};
-use super::{guarded, interruptible};
+use super::{Callbacks, guarded, interruptible};
 use crate::exec::sandbox::Limits;
 use crate::exec::suite::Suite;
 use crate::score::{self, Progress, Protocol};
@@ -87,7 +87,7 @@ pub(super) fn query(
     let limits = Limits { timeout: seconds(timeout)?, steps: max_steps, memory: max_memory };
     let suite = guarded("query", || Ok(Suite::at(&database)?))?;
     let text = sql.to_string_lossy();
-    let found = interruptible(py, &Progress::default(), None, |cancel| {
+    let found = interruptible(py, &Progress::default(), Callbacks::default(), |cancel| {
         score::query(&suite.files()[0], &text, &limits, max_rows, cancel)
     })?;
     Ok(QueryResult(found))

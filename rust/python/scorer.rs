@@ -1,6 +1,7 @@
 //! `Scorer`, `Verdict` and `score`.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +13,9 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 
 use super::pickle::{self, Reduced};
 use super::spider::partial_scores;
-use super::{QsqlError, guarded, interruptible};
+use super::{Callbacks, QsqlError, guarded, interruptible, message};
 use crate::error::Error;
-use crate::exec::sandbox::{self, Limits};
+use crate::exec::sandbox::{self, Failure, Limits};
 use crate::exec::suite::Suite;
 use crate::score::{self, DatabaseSchemas, Job, Metrics, Prediction, Progress, Protocol, State, Workers, read_schema};
 use crate::spider::Tables;
@@ -23,6 +24,12 @@ use crate::spider::Tables;
 #[pyclass(frozen, eq, hash, module = "qsql")]
 #[derive(PartialEq, Eq, Hash)]
 pub(super) struct Verdict(score::Verdict);
+
+impl From<score::Verdict> for Verdict {
+    fn from(verdict: score::Verdict) -> Self {
+        Self(verdict)
+    }
+}
 
 #[pymethods]
 impl Verdict {
@@ -237,16 +244,31 @@ struct Settings {
 /// What jobs of one database share.
 struct Target {
     suite: Arc<Suite>,
-    schema: Option<DatabaseSchemas>,
+    /// What exact match compares by, or why there is none.
+    schema: Result<DatabaseSchemas, String>,
 }
 
 impl Target {
-    /// A database that cannot be read has no schema; that it cannot be read shows in the verdicts.
     fn read(suite: Suite, tables: Option<(&Tables, &str)>) -> Result<Self, Error> {
-        let schema = read_schema(&suite.files()[0], tables)?.ok();
+        let main = &suite.files()[0];
+        let schema = match read_schema(main, tables) {
+            Ok(Err(Failure::Database(message))) => return Err(Error::NotADatabase { path: main.clone(), message }),
+            Ok(found) => found.map_err(|failure| format!("the schema of the database cannot be read: {failure}")),
+            // Execution needs none of it.
+            Err(error @ Error::Tables { .. }) => Err(error.to_string()),
+            Err(error) => return Err(error),
+        };
         Ok(Self { suite: Arc::new(suite), schema })
     }
+
+    fn job<'a>(&'a self, gold: &'a str, prediction: &'a Text) -> Job<'a> {
+        let schema = self.schema.as_ref().map_err(String::as_str);
+        Job { gold, prediction: prediction.prediction(), suite: &self.suite, schema }
+    }
 }
+
+/// The target of an item, or why its database cannot be read, which concerns the items of that database alone.
+type Found = Result<Arc<Target>, Arc<Error>>;
 
 /// The metrics that an `etype` of the official tool asks for.
 fn metrics(etype: &str) -> PyResult<Metrics> {
@@ -369,8 +391,23 @@ impl Scorer {
         guarded("databases", || Ok(self.target(&database_name(db_id)?)?.suite.files().to_vec()))
     }
 
+    #[doc = documented!("Scorer.database_problem")]
+    fn database_problem(&self, db_id: &str) -> PyResult<Option<String>> {
+        guarded("database_problem", || match self.target(db_id) {
+            Ok(_) => Ok(None),
+            Err(error) if error.is_of_one_database() => Ok(Some(message(&error))),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    #[doc = documented!("Scorer.schema_problem")]
+    fn schema_problem(&self, db_id: &str) -> PyResult<Option<String>> {
+        guarded("schema_problem", || Ok(self.target(db_id)?.schema.as_ref().err().cloned()))
+    }
+
     #[doc = documented!("Scorer.score")]
-    #[pyo3(signature = (golds, predictions, db_ids, etype = "all", *, progress = None))]
+    #[pyo3(signature = (golds, predictions, db_ids, etype = "all", *, progress = None, settled = None))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn score(
         &self,
         py: Python<'_>,
@@ -379,9 +416,11 @@ impl Scorer {
         db_ids: Vec<PyBackedStr>,
         etype: &str,
         progress: Option<Bound<'_, PyAny>>,
+        settled: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Vec<Verdict>> {
         let columns = (&*golds, &*predictions, &*db_ids);
-        let verdicts = self.run(py, columns, metrics(etype)?, progress.as_ref())?;
+        let callbacks = Callbacks::new(progress.as_ref(), settled.as_ref());
+        let verdicts = self.run(py, columns, metrics(etype)?, callbacks)?;
         Ok(verdicts.into_iter().map(Verdict).collect())
     }
 
@@ -394,14 +433,14 @@ impl Scorer {
         db_ids: Vec<PyBackedStr>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let metrics = Metrics { execution: true, exact: false };
-        let verdicts = self.run(py, (&golds, &predictions, &db_ids), metrics, None)?;
+        let verdicts = self.run(py, (&golds, &predictions, &db_ids), metrics, Callbacks::default())?;
         let mut bytes = Vec::with_capacity(verdicts.len());
         for (index, verdict) in verdicts.iter().enumerate() {
             let Some(execution) = verdict.execution else {
                 let detail = verdict.detail.as_deref().unwrap_or_default();
                 return Err(QsqlError::new_err(format!(
-                    "item {index} (database `{}`) cannot be scored, {detail}\nhint: mend the gold or leave the item out; \
-                     `score` returns such items with state `gold_error`",
+                    "item {index} (database `{}`) cannot be scored, {detail}\nhint: mend the gold or its database, or leave the item \
+                     out; `score` returns such items with state `gold_error`",
                     &*db_ids[index]
                 )));
             };
@@ -424,18 +463,23 @@ impl Scorer {
             let lengths = format!("{number} queries and {names} database names: the lists differ in length");
             return Err(QsqlError::new_err(format!("{lengths}\nhint: give one database name for each query")));
         }
-        let targets = guarded("denotations", || {
-            Ok(db_ids.iter().map(|db_id| self.target(db_id)).collect::<Result<Vec<_>, Error>>()?)
-        })?;
+        let targets = guarded("denotations", || Ok(self.targets(&db_ids)?))?;
         let queries: Vec<_> = queries.iter().map(|query| query.to_string_lossy()).collect();
         let (workers, counters) = (self.workers()?, Progress::default());
-        let denotations = interruptible(py, &counters, progress.as_ref(), |cancel| {
-            let files = targets.iter().map(|target| target.suite.files()[0].as_path());
-            let queries: Vec<_> = queries.iter().map(AsRef::as_ref).zip(files).collect();
+        let callbacks = Callbacks::new(progress.as_ref(), None);
+        let denotations = interruptible(py, &counters, callbacks, |cancel| {
+            let files = targets.iter().flatten().map(|target| target.suite.files()[0].as_path());
+            let readable = queries.iter().zip(&targets).filter(|(_, target)| target.is_ok()).map(|(query, _)| &**query);
+            let queries: Vec<_> = readable.zip(files).collect();
             self.inner.denotations(&workers, &queries, cancel, &counters)
         })?;
         self.executions.fetch_add(counters.executions.load(Ordering::Relaxed), Ordering::Relaxed);
-        Ok(denotations.into_iter().map(Denotation).collect())
+        let mut denotations = denotations.into_iter();
+        let all = targets.iter().map(|target| match target {
+            Ok(_) => denotations.next(),
+            Err(error) => Some(score::Denotation::unreadable(error)),
+        });
+        Ok(all.flatten().map(Denotation).collect())
     }
 }
 
@@ -460,34 +504,47 @@ impl Scorer {
         Ok(target)
     }
 
+    /// The targets of items. A database that cannot be read is looked for anew in each call: it may be there by then.
+    fn targets(&self, db_ids: &[PyBackedStr]) -> Result<Vec<Found>, Error> {
+        let mut found: HashMap<&str, Found> = HashMap::new();
+        let target = |db_id| match found.entry(db_id) {
+            Entry::Occupied(known) => Ok(known.get().clone()),
+            Entry::Vacant(place) => match self.target(db_id) {
+                Err(error) if !error.is_of_one_database() => Err(error),
+                target => Ok(place.insert(target.map_err(Arc::new)).clone()),
+            },
+        };
+        db_ids.iter().map(|db_id| &**db_id).map(target).collect()
+    }
+
     fn run(
         &self,
         py: Python<'_>,
         (golds, predictions, db_ids): Columns<'_, '_>,
         metrics: Metrics,
-        progress: Option<&Bound<'_, PyAny>>,
+        callbacks: Callbacks,
     ) -> PyResult<Vec<score::Verdict>> {
         let lengths = (golds.len(), predictions.len(), db_ids.len());
         if lengths.0 != lengths.1 || lengths.0 != lengths.2 {
             return Err(Error::Lengths { golds: lengths.0, predictions: lengths.1, db_ids: lengths.2 }.into());
         }
-        let targets = guarded("score", || {
-            Ok(db_ids.iter().map(|db_id| self.target(db_id)).collect::<Result<Vec<_>, Error>>()?)
-        })?;
+        let targets = guarded("score", || Ok(self.targets(db_ids)?))?;
         let predictions: Vec<Text> = predictions.iter().map(|text| Text::take(text.as_ref())).collect();
-        let (workers, counters) = (self.workers()?, Progress::default());
-        let (verdicts, saved) = interruptible(py, &counters, progress, |cancel| {
-            let jobs: Vec<Job<'_>> = golds
-                .iter()
-                .zip(&predictions)
-                .zip(&targets)
-                .map(|((gold, prediction), target)| Job {
-                    gold,
-                    prediction: prediction.prediction(),
-                    suite: &target.suite,
-                    schema: target.schema.as_ref(),
-                })
-                .collect();
+        let (mut positions, mut unreadable) = (Vec::new(), Vec::new());
+        for (position, target) in targets.iter().enumerate() {
+            match target {
+                Ok(_) => positions.push(position),
+                Err(error) => unreadable.push((position, score::Verdict::unreadable(error, &db_ids[position]))),
+            }
+        }
+        let workers = self.workers()?;
+        let counters = Progress { settled: callbacks.settled_at(&positions), ..Progress::default() };
+        let (verdicts, saved) = interruptible(py, &counters, callbacks, |cancel| {
+            let job = |&position: &usize| {
+                let target = targets[position].as_ref().ok()?;
+                Some(target.job(&golds[position], &predictions[position]))
+            };
+            let jobs: Vec<Job<'_>> = positions.iter().filter_map(job).collect();
             let verdicts = self.inner.score(&workers, &jobs, metrics, cancel, &counters);
             // What is known stays known, whatever ended the call.
             let saved = workers.save();
@@ -497,7 +554,9 @@ impl Scorer {
             *self.cache_problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
         }
         self.executions.fetch_add(counters.executions.load(Ordering::Relaxed), Ordering::Relaxed);
-        Ok(verdicts)
+        let mut all: Vec<_> = positions.into_iter().zip(verdicts).chain(unreadable).collect();
+        all.sort_unstable_by_key(|&(position, _)| position);
+        Ok(all.into_iter().map(|(_, verdict)| verdict).collect())
     }
 }
 
@@ -529,14 +588,19 @@ pub(super) fn score_one(
 ) -> PyResult<Verdict> {
     let limits = Limits { timeout: seconds(timeout)?, ..Limits::default() };
     let scorer = score::Scorer::new(Protocol { keep_distinct, limits, ..Protocol::default() }, Some(1), None);
-    let target = guarded("score", || Ok(Target::read(Suite::at(&database)?, None)?))?;
+    let suite = guarded("score", || Ok(Suite::at(&database)?))?;
+    let name = suite.name(0);
+    let target = match Target::read(suite, None) {
+        Err(error) if error.is_of_one_database() => {
+            return Ok(Verdict(score::Verdict::unreadable(&error, name.trim_end_matches(".sqlite"))));
+        }
+        target => target?,
+    };
     let text = Text::take(prediction.as_ref());
     let workers = guarded("score", || Ok(scorer.workers()?))?;
     let (counters, metrics) = (Progress::default(), Metrics { execution: true, exact: true });
-    let mut verdicts = interruptible(py, &counters, None, |cancel| {
-        let (prediction, schema) = (text.prediction(), target.schema.as_ref());
-        let job = Job { gold: &gold, prediction, suite: &target.suite, schema };
-        scorer.score(&workers, &[job], metrics, cancel, &counters)
+    let mut verdicts = interruptible(py, &counters, Callbacks::default(), |cancel| {
+        scorer.score(&workers, &[target.job(&gold, &text)], metrics, cancel, &counters)
     })?;
     verdicts.pop().map(Verdict).ok_or_else(|| QsqlError::new_err("internal error: no verdict"))
 }

@@ -5,14 +5,15 @@
 //! rejects it: what is known of a later variant does not keep an earlier one from being tried.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 use super::compare::Rejection;
 use super::exact::{self, ExactVerdict};
 use super::gold::{Candidate, Gold, Place};
 use super::plug;
+use super::queue::{Block, PARTS, Queue, Slice, Unit};
 use super::{
     Job, Metrics, Prediction, Protocol, Resources, Stage, State, Verdict, executed_prediction, executed_text, lock,
 };
@@ -36,28 +37,8 @@ pub(super) struct Batch<'a> {
     defect: Mutex<Option<Error>>,
 }
 
-/// A piece of work for one thread.
-pub(super) enum Unit {
-    /// Exact match of some jobs.
-    Match(Range<usize>),
-    /// A job whose prediction has no values, on all variants.
-    Plug(usize),
-    /// Some golds and predictions on some variants of their database, one after the other.
-    Execute { variants: Range<usize>, slices: Arc<[Slice]> },
-}
-
-/// Some of the predictions for a gold.
-pub(super) struct Slice {
-    gold: usize,
-    candidates: Range<usize>,
-}
-
 /// Jobs of a unit of exact match, each of some microseconds.
 const UNIT_JOBS: usize = 64;
-
-/// Into how many parts the variants that are left are cut, of which one is handed out next. The first are large, so that a
-/// thread has the same database for long, and the last small, so that all threads end at the same time.
-const PARTS: usize = 4;
 
 /// Predictions of a unit: enough to pay for getting at the database, few enough to leave work for other threads.
 const UNIT_PREDICTIONS: usize = 32;
@@ -114,37 +95,24 @@ impl<'a> Batch<'a> {
         (0..self.jobs.len()).filter(move |_| wanted)
     }
 
-    /// The work: exact match, then the first variants of each database, then later ones.
-    pub(super) fn units(&self, threads: usize) -> Vec<Unit> {
+    /// The work, in the order in which it is handed out. If it is `followed`, units that take long are cut.
+    pub(super) fn queue(&self, threads: usize, followed: bool) -> Queue {
         let starts = (0..self.jobs.len()).step_by(UNIT_JOBS);
         let matches = starts.map(|start| Unit::Match(start..(start + UNIT_JOBS).min(self.jobs.len())));
         let mut by_suite: HashMap<*const Suite, usize> = HashMap::new();
-        let mut suites: Vec<(&Suite, Vec<usize>)> = Vec::new();
+        let mut suites: Vec<(usize, Vec<usize>)> = Vec::new();
         for (index, gold) in self.golds.iter().enumerate() {
             let suite = *by_suite.entry(Arc::as_ptr(gold.suite)).or_insert_with(|| {
-                suites.push((gold.suite, Vec::new()));
+                suites.push((gold.suite.files().len(), Vec::new()));
                 suites.len() - 1
             });
             suites[suite].1.push(index);
         }
-        let chunks: Vec<(&Suite, Arc<[Slice]>)> = suites
-            .iter()
-            .flat_map(|(suite, golds)| {
-                self.slices(golds, suite.files().len()).into_iter().map(|chunk| (*suite, Arc::from(chunk)))
-            })
-            .collect();
-        let parts = if threads == 1 { 1 } else { PARTS.max((PARTS * threads).div_ceil(chunks.len().max(1))) };
-        let mut executions = Vec::new();
-        let mut blocks: Vec<_> = chunks.iter().map(|(suite, slices)| (0..suite.files().len(), slices)).collect();
-        while !blocks.is_empty() {
-            for (variants, slices) in &mut blocks {
-                let end = variants.start + variants.len().div_ceil(parts);
-                executions.push(Unit::Execute { variants: variants.start..end, slices: Arc::clone(slices) });
-                variants.start = end;
-            }
-            blocks.retain(|(variants, _)| !variants.is_empty());
-        }
-        matches.chain(self.plugs().map(Unit::Plug)).chain(executions).collect()
+        let blocks = suites.iter().enumerate().flat_map(|(suite, (variants, golds))| {
+            let slices = self.slices(golds, *variants).into_iter();
+            slices.map(move |slices| Block { suite, variants: 0..*variants, slices: slices.into() })
+        });
+        Queue::new(matches.chain(self.plugs().map(Unit::Plug)), blocks, threads, followed)
     }
 
     /// The predictions of golds, in portions for a unit each; larger ones where there are variants to be cut into units too.
@@ -172,13 +140,13 @@ impl<'a> Batch<'a> {
     }
 
     /// Does a unit. What it finds is kept here.
-    pub(super) fn work(&self, unit: &Unit, resources: &Resources<'_>) {
+    pub(super) fn work(&self, unit: &Unit, queue: &Queue, resources: &Resources<'_>) {
         let Resources { cancel, progress, .. } = resources;
         // The job that is being worked on, to be named should it panic.
         let current = AtomicUsize::new(match unit {
             Unit::Match(jobs) => jobs.start,
             Unit::Plug(index) => *index,
-            Unit::Execute { slices, .. } => {
+            Unit::Execute(Block { slices, .. }) => {
                 let Slice { gold, candidates } = &slices[0];
                 self.golds[*gold].candidates[candidates.start].job
             }
@@ -192,17 +160,24 @@ impl<'a> Batch<'a> {
                 }
             }
             Unit::Plug(index) => {
-                if let Some(found) = plug::judge(&self.jobs[*index], self.protocol, resources) {
+                let found = plug::judge(&self.jobs[*index], self.protocol, resources);
+                // What a query that was cancelled seems to return says nothing.
+                if let Some(found) = found.filter(|_| !cancel.load(Ordering::Relaxed)) {
                     self.plugged[*index].get_or_init(|| found);
                 }
                 progress.done.fetch_add(1, Ordering::Relaxed);
             }
-            Unit::Execute { variants, slices } => {
-                for variant in variants.clone() {
+            Unit::Execute(block) => {
+                let started = Instant::now();
+                for variant in block.variants.clone() {
                     if cancel.load(Ordering::Relaxed) {
                         return;
                     }
-                    self.execute(variant, slices, resources, &current);
+                    let done = self.execute(variant, &block.slices, resources, &current, || queue.is_long(started));
+                    if done < block.slices.len() || queue.is_long(started) {
+                        queue.put_back(block, variant, done);
+                        return;
+                    }
                 }
             }
         };
@@ -215,18 +190,28 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Runs golds and predictions on a variant. `current` gets the job that is worked on.
-    fn execute(&self, variant: usize, slices: &[Slice], resources: &Resources<'_>, current: &AtomicUsize) {
+    /// Runs golds and predictions on a variant, the next one only while it `is_long` not. `current` gets the job that is
+    /// worked on. Returns how many slices are through with the variant, at least one.
+    fn execute(
+        &self,
+        variant: usize,
+        slices: &[Slice],
+        resources: &Resources<'_>,
+        current: &AtomicUsize,
+        is_long: impl Fn() -> bool,
+    ) -> usize {
         let Resources { databases, cancel, .. } = resources;
         let file = &self.golds[slices[0].gold].suite.files()[variant];
         let mut found = Vec::new();
+        let mut done = 0;
         let compare = |database: &mut Database, content: u128| {
             for Slice { gold, candidates } in slices {
-                if cancel.load(Ordering::Relaxed) {
+                if cancel.load(Ordering::Relaxed) || done > 0 && is_long() {
                     return;
                 }
                 let place = Place { variant, database, content, found: &mut found };
                 self.golds[*gold].compare(candidates.clone(), place, resources, current);
+                done += 1;
             }
         };
         let opened = if self.golds[slices[0].gold].suite.files().len() > 1 {
@@ -237,11 +222,20 @@ impl<'a> Batch<'a> {
         match opened {
             Ok(()) => resources.golds.keep(&found),
             Err(failure) => {
-                for Slice { gold, candidates } in slices {
+                // Where it could not be opened none is through, and all of them fail.
+                done = if done == 0 { slices.len() } else { done };
+                for Slice { gold, candidates } in &slices[..done] {
                     self.golds[*gold].fail(candidates.clone(), variant, &failure);
                 }
             }
         }
+        // What a query that was cancelled seems to return says nothing.
+        if !cancel.load(Ordering::Relaxed) {
+            for Slice { gold, candidates } in &slices[..done] {
+                self.golds[*gold].pass(candidates.clone());
+            }
+        }
+        done
     }
 
     /// The verdicts, when all units are done.
@@ -249,12 +243,36 @@ impl<'a> Batch<'a> {
         if let Some(defect) = lock(&self.defect).take() {
             return Err(defect);
         }
-        let verdicts = (0..self.jobs.len()).map(|index| Verdict {
+        Ok((0..self.jobs.len()).map(|index| self.verdict(index)).collect())
+    }
+
+    /// The jobs of which all is known, with their verdicts, except those that were `told`.
+    pub(super) fn settled(&self, told: &mut [bool]) -> impl Iterator<Item = (usize, Verdict)> {
+        told.iter_mut().enumerate().filter(|(index, told)| !**told && self.is_settled(*index)).map(|(index, told)| {
+            *told = true;
+            (index, self.verdict(index))
+        })
+    }
+
+    fn is_settled(&self, index: usize) -> bool {
+        let job = &self.jobs[index];
+        let is_executed = match self.places[index] {
+            Some((gold, candidate)) => self.golds[gold].is_settled(candidate),
+            None if self.metrics.execution && self.protocol.plug_value => {
+                let runs = matches!(job.prediction, Prediction::Sql(text) if text.len() <= SQL_BYTES);
+                !runs || self.plugged[index].get().is_some()
+            }
+            None => true,
+        };
+        is_executed && self.exact[index].get().is_some()
+    }
+
+    fn verdict(&self, index: usize) -> Verdict {
+        Verdict {
             databases: self.jobs[index].suite.files().len(),
             exact: self.exact[index].get().cloned().unwrap_or_default(),
             ..self.execution(index)
-        });
-        Ok(verdicts.collect())
+        }
     }
 
     /// The part of a verdict that is about execution.
@@ -310,6 +328,8 @@ impl<'a> Batch<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use super::*;
     use crate::exec::sandbox::Limits;
     use crate::score::Progress;
@@ -324,21 +344,22 @@ mod tests {
         }
         let suite = Arc::new(Suite::at(folder.path()).unwrap());
         let golds: Vec<String> = (0..300).map(|number| format!("SELECT {number}")).collect();
-        let job = |gold| Job { gold, prediction: Prediction::Sql("SELECT 1"), suite: &suite, schema: None };
+        let job = |gold| Job { gold, prediction: Prediction::Sql("SELECT 1"), suite: &suite, schema: Err("none") };
         let jobs: Vec<_> = golds.iter().map(|gold| job(gold)).collect();
         let metrics = Metrics { execution: true, exact: false };
         let batch = Batch::plan(&jobs, metrics, Protocol::default()).unwrap();
         for threads in [1, 2, 16] {
             let mut seen = vec![0; golds.len() * suite.files().len()];
             let mut largest = 0;
-            for unit in batch.units(threads) {
-                let Unit::Execute { variants, slices } = unit else { continue };
+            batch.queue(threads, false).work_off(|unit| {
+                let Unit::Execute(Block { variants, slices, .. }) = unit else { return ControlFlow::Continue(()) };
                 largest = largest.max(variants.len() * slices.len());
                 for (variant, slice) in variants.flat_map(|variant| slices.iter().map(move |slice| (variant, slice))) {
                     assert_eq!(slice.candidates, 0..1);
                     seen[slice.gold * suite.files().len() + variant] += 1;
                 }
-            }
+                ControlFlow::Continue(())
+            });
             assert!(seen.iter().all(|&times| times == 1));
             assert!(threads == 1 || largest * 2 * threads < seen.len(), "{threads} threads");
         }
@@ -363,7 +384,7 @@ mod tests {
             gold: "SELECT a FROM t",
             prediction: Prediction::Sql(prediction),
             suite: &suite,
-            schema: None,
+            schema: Err("none"),
         };
         let jobs = [job("SELECT 1"), job("SELECT 2"), job("SELECT 3")];
         let metrics = Metrics { execution: true, exact: true };
@@ -379,10 +400,11 @@ mod tests {
             progress: &progress,
         };
         let slices = Arc::from([Slice { gold: 0, candidates: 0..1 }]);
-        for (unit, index) in [(Unit::Match(0..3), 2), (Unit::Execute { variants: 9..10, slices }, 0)] {
+        let block = Block { suite: 0, variants: 9..10, slices };
+        for (unit, index) in [(Unit::Match(0..3), 2), (Unit::Execute(block), 0)] {
             let mut batch = Batch::plan(&jobs, metrics, Protocol::default()).unwrap();
             batch.exact.truncate(2);
-            batch.work(&unit, &resources);
+            batch.work(&unit, &batch.queue(1, false), &resources);
             let error = batch.verdicts().unwrap_err();
             assert!(matches!(&error, Error::Internal { index: found, .. } if *found == index), "{error}");
             assert!(error.hint().is_some());

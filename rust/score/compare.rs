@@ -39,8 +39,18 @@ impl Rejection {
 
     /// What the failure of a gold means for its predictions; `None` where the caller cancelled.
     pub(super) fn of_gold(failure: &Failure) -> Option<Self> {
+        let rejection = Self::of_query(failure)?;
+        let is_of_database = rejection.state == State::GoldError;
+        let detail = if is_of_database { rejection.detail } else { format!("gold: {}", rejection.detail) };
+        Some(Self { state: State::GoldError, detail, ..rejection })
+    }
+
+    /// What the failure of a query means for a comparison, which tells databases that cannot be read from queries that fail.
+    fn of_query(failure: &Failure) -> Option<Self> {
         let rejection = Self::from_failure(failure)?;
-        Some(Self { state: State::GoldError, detail: format!("gold: {}", rejection.detail), ..rejection })
+        let is_of_database = rejection.state == State::GoldError;
+        let detail = if is_of_database { format!("database: {}", rejection.detail) } else { rejection.detail };
+        Some(Self { detail, ..rejection })
     }
 }
 
@@ -99,7 +109,7 @@ impl<'a> Runner<'a> {
         let (different, columns, digest) = (reader.different, reader.columns, reader.digester.finish());
         self.trace = trace;
         let rejection = match &result {
-            Err(failure) => Rejection::from_failure(failure),
+            Err(failure) => Rejection::of_query(failure),
             Ok(()) if different.is_some() => different,
             Ok(()) => self.compare_results(gold, &digest, gold_text, prediction),
         };
@@ -151,7 +161,7 @@ impl<'a> Runner<'a> {
         let mut tables = [TableReader::new(digest), TableReader::new(digest)];
         for (text, reader) in [gold, prediction].into_iter().zip(&mut tables) {
             if let Err(failure) = self.run(text, reader) {
-                return Rejection::from_failure(&failure);
+                return Rejection::of_query(&failure);
             }
             if reader.bytes > KEPT_BYTES {
                 let detail = format!("a result of more than {KEPT_BYTES} bytes");

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::compare::{Rejection, Runner};
+use super::compare::{Rejection, Runner, shortened};
 use super::{Progress, Scorer, State, Workers};
 use crate::error::{Error, Result};
 use crate::exec::digest::Digest;
@@ -65,6 +65,12 @@ impl Scorer {
 }
 
 impl Denotation {
+    /// What comes of a query whose database cannot be read at all.
+    #[must_use]
+    pub fn unreadable(error: &Error) -> Self {
+        Self { state: State::GoldError, digest: None, detail: Some(shortened(&super::unreadable_detail(error))) }
+    }
+
     /// `None` where the caller cancelled.
     fn of(result: std::result::Result<Digest, Failure>) -> Option<Self> {
         match result {

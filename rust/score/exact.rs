@@ -25,11 +25,18 @@ pub struct ExactVerdict {
     pub gold_rejected: Option<String>,
 }
 
+impl ExactVerdict {
+    /// Where there is nothing to compare by.
+    pub(super) fn without_schema(reason: &str) -> Self {
+        Self { gold_rejected: Some(shortened(reason)), ..Self::default() }
+    }
+}
+
 /// Grades the gold of a job, and where `compared` its prediction.
 pub(super) fn judge(job: &Job<'_>, compared: bool) -> ExactVerdict {
-    let Some(schema) = job.schema else {
-        let reason = Some("the schema of the database cannot be read".to_owned());
-        return ExactVerdict { gold_rejected: reason, ..Default::default() };
+    let schema = match job.schema {
+        Ok(schema) => schema,
+        Err(reason) => return ExactVerdict::without_schema(reason),
     };
     let canonical = &schema.canonical;
     let schema = &schema.exact;

@@ -31,6 +31,8 @@ pub(super) struct Candidate {
     pub(super) job: usize,
     /// How many jobs have it.
     pub(super) jobs: u64,
+    /// How many variants it is through with.
+    passed: AtomicUsize,
     /// Index of the first variant known to reject it; `usize::MAX` while there is none.
     rejected_by: AtomicUsize,
     pub(super) rejection: Mutex<Option<(usize, Rejection)>>,
@@ -93,6 +95,18 @@ impl<'a> Gold<'a> {
             resources.progress.executions.fetch_add(runner.executions, Ordering::Relaxed);
         }
         resources.progress.done.fetch_add(candidates.iter().map(|candidate| candidate.jobs).sum(), Ordering::Relaxed);
+    }
+
+    /// Notes that some of its predictions are through with one more variant, and what came of it is kept.
+    pub(super) fn pass(&self, candidates: Range<usize>) {
+        for candidate in &self.candidates[candidates] {
+            candidate.passed.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether a prediction is through with all variants, so that what came of it is final.
+    pub(super) fn is_settled(&self, candidate: usize) -> bool {
+        self.candidates[candidate].passed.load(Ordering::Acquire) == self.suite.files().len()
     }
 
     /// Why the database of `runner` rejects a prediction; `None` where it does not, or the caller cancelled.
@@ -158,6 +172,7 @@ impl Candidate {
             program: KnownProgram::default(),
             job,
             jobs: 0,
+            passed: AtomicUsize::new(0),
             rejected_by: AtomicUsize::new(usize::MAX),
             rejection: Mutex::new(None),
         }

@@ -12,13 +12,17 @@ mod exact;
 mod gold;
 mod golds;
 mod plug;
+mod queue;
 mod rows;
 mod schema;
 mod store;
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::ops::ControlFlow::{Break, Continue};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +32,7 @@ use crate::exec::suite::Suite;
 use crate::sql::rewrite;
 
 use batch::Batch;
+use compare::shortened;
 use databases::Databases;
 use golds::Golds;
 
@@ -75,8 +80,8 @@ pub struct Job<'a> {
     pub prediction: Prediction<'a>,
     /// The databases to run both on.
     pub suite: &'a Arc<Suite>,
-    /// The schema of the first of them; `None` if it cannot be read.
-    pub schema: Option<&'a DatabaseSchemas>,
+    /// The schema of the first of them, or why there is none.
+    pub schema: std::result::Result<&'a DatabaseSchemas, &'a str>,
 }
 
 /// What to find out about jobs. How hard their golds are is always found.
@@ -187,9 +192,72 @@ pub struct Verdict {
     pub exact: ExactVerdict,
 }
 
+impl Verdict {
+    /// What comes of an item whose database `db_id` cannot be read at all.
+    #[must_use]
+    pub fn unreadable(error: &Error, db_id: &str) -> Self {
+        let file_of = |beside: &Path, suffix| {
+            let name = beside.file_name().unwrap_or_default().to_string_lossy();
+            name.strip_suffix(suffix).unwrap_or(&name).to_owned()
+        };
+        let failed_on = match error {
+            Error::NotADatabase { path, .. } => file_of(path, ""),
+            Error::PendingLog { path } => file_of(path, "-wal"),
+            Error::HotJournal { path } => file_of(path, "-journal"),
+            _ => format!("{db_id}.sqlite"),
+        };
+        Self {
+            execution: None,
+            state: State::GoldError,
+            stage: None,
+            databases: 0,
+            failed_on: Some(failed_on),
+            detail: Some(shortened(&format!("database: {}", unreadable_detail(error)))),
+            is_capped: false,
+            exact: ExactVerdict::without_schema("the database cannot be read"),
+        }
+    }
+}
+
+/// Why a database cannot be read, for whoever knows which one.
+fn unreadable_detail(error: &Error) -> String {
+    match error {
+        Error::DatabaseMissing { path, .. } => format!("no file `{}`", path.display()),
+        Error::NotADatabase { message, .. } => message.clone(),
+        error => error.to_string(),
+    }
+}
+
+/// Verdicts that are settled while their batch still runs, to be taken by another thread.
+#[derive(Debug)]
+pub struct Settled {
+    /// Where each job of the batch stands for whoever takes its verdict.
+    positions: Vec<usize>,
+    verdicts: Mutex<Vec<(usize, Verdict)>>,
+}
+
+impl Settled {
+    /// None yet, of jobs that stand at `positions`.
+    #[must_use]
+    pub fn new(positions: Vec<usize>) -> Self {
+        Self { positions, verdicts: Mutex::default() }
+    }
+
+    /// Those that were not taken yet.
+    pub fn take(&self) -> Vec<(usize, Verdict)> {
+        std::mem::take(&mut lock(&self.verdicts))
+    }
+
+    fn extend(&self, verdicts: impl Iterator<Item = (usize, Verdict)>) {
+        lock(&self.verdicts).extend(verdicts.map(|(job, verdict)| (self.positions[job], verdict)));
+    }
+}
+
 /// How far a batch is, to be read while it runs.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// Verdicts that are settled, if somebody wants them before the batch ends.
+    pub settled: Option<Settled>,
     /// Settled pairs of prediction and database.
     pub done: AtomicU64,
     /// All of them; 0 until known.
@@ -207,6 +275,9 @@ struct Resources<'a> {
     cancel: &'a Arc<AtomicBool>,
     progress: &'a Progress,
 }
+
+/// How often settled verdicts are looked for.
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// Scores batches of jobs, keeping threads and open databases between them.
 #[derive(Debug)]
@@ -248,23 +319,33 @@ impl Scorer {
         let batch = Batch::plan(jobs, metrics, self.protocol)?;
         progress.total.store(batch.pairs(), Ordering::Relaxed);
         workers.databases.start_batch();
-        let units = batch.units(self.threads);
-        // Handed out strictly in order, so that early variants are settled before later ones begin.
-        let next = AtomicUsize::new(0);
+        let queue = batch.queue(self.threads, progress.settled.is_some());
         let Workers { databases, golds, .. } = workers;
         let Protocol { limits, run_to_end, .. } = self.protocol;
         let resources = Resources { databases, golds, limits, run_to_end, cancel, progress };
-        workers.threads.scope(|scope| {
-            for _ in 0..self.threads.min(units.len()) {
-                scope.spawn(|_| {
-                    while !cancel.load(Ordering::Relaxed)
-                        && let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed))
-                    {
-                        batch.work(unit, &resources);
-                    }
+        let mut told = vec![false; jobs.len()];
+        let (working, ended) = channel::<()>();
+        workers.threads.in_place_scope(|scope| {
+            for _ in 0..self.threads.min(queue.len()) {
+                let working = working.clone();
+                let (batch, queue, resources) = (&batch, &queue, &resources);
+                scope.spawn(move |_| {
+                    queue.work_off(|unit| {
+                        batch.work(&unit, queue, resources);
+                        if resources.cancel.load(Ordering::Relaxed) { Break(()) } else { Continue(()) }
+                    });
+                    drop(working);
                 });
             }
+            drop(working);
+            let Some(settled) = &progress.settled else { return };
+            while ended.recv_timeout(SETTLING) == Err(RecvTimeoutError::Timeout) {
+                settled.extend(batch.settled(&mut told));
+            }
         });
+        if let Some(settled) = &progress.settled {
+            settled.extend(batch.settled(&mut told));
+        }
         if cancel.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }

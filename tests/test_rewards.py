@@ -219,6 +219,69 @@ def test_a_gold_that_fails_is_skipped_and_told_once(databases, caplog):
         call(strict, [GOLD, GOLD], query=[GOLD, "SELECT u"])
 
 
+UNRUN = {
+    "no SQL": "I do not know.",
+    "nothing": "",
+    "another answer": "SELECT 0",
+    "no such table": "SELECT 1 FROM u",
+    "no syntax": "SELECT FROM",
+    "a write": "DROP TABLE t",
+    "too long": f"SELECT '{'x' * 60_000}'",
+    "undecodable": "SELECT '\udcff'",
+    "the gold itself": None,
+    "wrong on the first database": "SELECT a FROM t WHERE a < 3",
+}
+"""Completions of all sorts; most never come to where a gold fails."""
+FAILING_GOLDS = {
+    "no such column": "SELECT price FROM t",
+    "no syntax": "SELEC a FROM t",
+    "a write": "DELETE FROM t",
+    "endless": ENDLESS,
+    "overflow": OVERFLOW,
+    "too long": f"SELECT '{'x' * 60_000}'",
+    "on the second database alone": "SELECT a FROM t WHERE (SELECT count(*) FROM t) = 3 OR abs(-9223372036854775807 - a)",
+}
+
+
+@pytest.mark.parametrize("gold", FAILING_GOLDS.values(), ids=FAILING_GOLDS)
+def test_no_completion_of_a_gold_that_fails_earns_anything(databases, gold):
+    reward = ExecutionReward(databases, max_steps=100_000, **WEIGHTS)
+    texts = [gold if text is None else text for text in UNRUN.values()]
+    assert call(reward, texts, gold) == [None] * len(texts)
+    assert {(outcome.state, outcome.stage) for outcome in reward.latest} == {("gold_error", None)}
+    # Whatever else is in the batch: alone, and beside completions of a gold that does not fail.
+    for text in texts:
+        assert call(reward, [text], gold) == [None]
+        assert call(reward, [text, GOLD, "none"], query=[gold, GOLD, GOLD]) == [None, 1.0, 0.0]
+    found = compute_score_batched(
+        [""] * len(texts), texts, [gold] * len(texts), [{"db_id": "shop"}] * len(texts),
+        database_dir=str(databases), max_steps=100_000,
+    )  # fmt: skip
+    assert {outcome["score"] for outcome in found} == {0.0}
+
+
+@pytest.mark.parametrize(
+    "text", [text for text in UNRUN.values() if text is not None], ids=[*UNRUN][:-2] + [*UNRUN][-1:]
+)
+def test_a_gold_that_does_not_fail_still_earns_what_it_did(databases, text):
+    assert call(ExecutionReward(databases), [text]) == [0.0]
+    # A result that is empty everywhere is no failure of its gold.
+    assert call(ExecutionReward(databases), [NEVER, "none"], NEVER) == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("content", ["mine", '{"step": 1}', "[]", "{"])
+def test_only_a_log_of_rewards_is_appended_to(databases, tmp_path, content):
+    log = tmp_path / "log.jsonl"
+    log.write_text(content, encoding="utf-8")
+    with pytest.raises(QsqlError, match=r"exists and is no log of rewards\nhint: "):
+        ExecutionReward(databases, log=log)
+    assert log.read_text(encoding="utf-8") == content
+    log.write_text("", encoding="utf-8")
+    for _ in range(2):
+        call(ExecutionReward(databases, log=log), [GOLD])
+    assert log.read_text(encoding="utf-8").count("\n") == 2
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
@@ -227,7 +290,6 @@ def test_a_gold_that_fails_is_skipped_and_told_once(databases, caplog):
         ({"db_id": None}, r"no column `db_id`; it has .*`query`\nhint: "),
         ({"db_id": ["shop", "shop"]}, r"column `db_id` has 2 items, for 1 completions\nhint: "),
         ({"query": GOLD}, r"column `query` is a text, for 1 completions\nhint: "),
-        ({"db_id": ["absent"]}, r"item 0: database `absent` not found: .*\nhint: "),
         ({"db_id": ["../shop"]}, r"item 0: `../shop` is not a database name\nhint: "),
         ({"db_id": [3]}, r"the database name of item 0 is 3, not a text\nhint: "),
         ({"query": [None]}, r"the gold of item 0 is None, not a text\nhint: "),

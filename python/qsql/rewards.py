@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from qsql._core import QsqlError, Scorer, Verdict
+from qsql.outputs import is_occupied
 from qsql.prompt import extract_sql
 from qsql.visible import visible
 
@@ -35,6 +36,8 @@ STATES = ("right", "wrong", "empty", "sql_error", "timeout", "too_large", "forbi
 STAGES = ("nothing", "parses", "compiles", "runs", "right_width", "right_result")
 """How far a completion can come; see `Verdict.stage`."""
 
+_DATABASE = "database: "
+"""How the detail of a verdict begins whose database cannot be read."""
 _LOG = logging.getLogger(__name__)
 _VERL_SERVICES = frozenset({"reward_router_address", "reward_model_tokenizer"})
 
@@ -43,7 +46,8 @@ class Outcome(NamedTuple):
     """What came of one completion."""
 
     reward: float | None
-    """1.0 if it is right, else its partial credit, 0.0 by default; None if its gold fails and nothing can be said."""
+    """1.0 if it is right, else its partial credit, 0.0 by default; None if its gold fails or a database cannot be
+    read, so that nothing can be said."""
     state: str
     """"right" or "wrong" where it ran and was compared; "empty" where gold and completion return nothing on any
     database, which earns no credit; else the state of its `Verdict`: "sql_error", "timeout", "too_large", "forbidden",
@@ -79,7 +83,8 @@ class ExecutionReward:
             0; together they are less than 1, which is the reward of the right result.
         gold_column: Column that holds the golds; by default the only one of `GOLD_COLUMNS` that is there.
         db_id_column: Column that names the database of each gold.
-        gold_error: What a gold that fails means: "skip" gives None to its completions, "raise" ends the run.
+        gold_error: What a gold that fails on any database means, or a database that cannot be read: "skip" gives None
+            to all completions, "raise" ends the run.
         threads: How many score; by default as many as the machine has cores, shared among the processes of torchrun or
             `accelerate launch` on this host (LOCAL_WORLD_SIZE).
         timeout: Seconds for one query on one database.
@@ -136,7 +141,7 @@ class ExecutionReward:
         self._threads = threads
         self._gold_column, self._db_id_column = gold_column, db_id_column
         self._raises = gold_error == "raise"
-        self._log = None if log is None else Path(log).absolute()
+        self._log = None if log is None else _own_log(Path(log).absolute())
         self.__name__ = name  # what TRL calls the reward in its logs
         self.latest: tuple[Outcome, ...] = ()
         self._start()
@@ -192,7 +197,7 @@ class ExecutionReward:
             such a completion has no part in the update.
 
         Raises:
-            QsqlError: If a column is missing or of another length, a database does not exist, the log cannot be
+            QsqlError: If a column is missing or of another length, something is no database name, the log cannot be
                 written, or a gold fails and `gold_error` is "raise".
             KeyboardInterrupt: Soon after Ctrl-C.
         """
@@ -227,11 +232,12 @@ class ExecutionReward:
             One outcome for each completion, in the same order.
 
         Raises:
-            QsqlError: If the lists differ in length, an item is of the wrong type, a database does not exist, or a gold
-                fails and `gold_error` is "raise".
+            QsqlError: If the lists differ in length, an item is of the wrong type or no database name, or a gold fails
+                and `gold_error` is "raise".
             KeyboardInterrupt: Soon after Ctrl-C.
         """
         golds, db_ids = list(golds), list(db_ids)
+        count = len(completions)
         lengths = {len(completions), len(golds), len(db_ids)}
         if len(lengths) > 1:
             raise QsqlError(
@@ -245,11 +251,27 @@ class ExecutionReward:
         # Samples of a prompt are often the same.
         found = {text: extract_sql(text) for text in dict.fromkeys(texts)}
         queries = [found[text] for text in texts]
-        verdicts = scorer.score(golds, [query or None for query in queries], db_ids, "exec")
-        outcomes = [self._outcome(verdict, query) for verdict, query in zip(verdicts, queries, strict=True)]
-        for index, outcome in enumerate(outcomes):
-            if outcome.state == "gold_error":
-                self._report_gold(index, golds[index], db_ids[index], outcome)
+        # Each gold is a prediction too, behind the others: whether it fails must not depend on the completions.
+        distinct = list(dict.fromkeys(zip(golds, db_ids, strict=True)))
+        predictions = [*(query or None for query in queries), *(gold for gold, _ in distinct)]
+        verdicts = scorer.score(
+            [*golds, *(gold for gold, _ in distinct)], predictions, [*db_ids, *(db_id for _, db_id in distinct)], "exec"
+        )
+        pairs = [*zip(golds, db_ids, strict=True), *distinct]
+        # A gold that is too long is not run as a prediction.
+        failing = {
+            pair: verdict
+            for place, (pair, verdict) in enumerate(zip(pairs, verdicts, strict=True))
+            if verdict.state == "gold_error" or (place >= count and verdict.state == "too_large")
+        }
+        outcomes = []
+        for index, (verdict, query) in enumerate(zip(verdicts[:count], queries, strict=True)):
+            failure = failing.get(pairs[index])
+            if failure is None:
+                outcomes.append(self._outcome(verdict, query))
+                continue
+            outcomes.append(Outcome(None, "gold_error", None, failure.detail, failure.failed_on, query))
+            self._report_failure(index, golds[index], db_ids[index], outcomes[-1])
         self.latest = tuple(outcomes)
         return outcomes
 
@@ -278,20 +300,32 @@ class ExecutionReward:
         if db_id in self._known_db_ids:
             return
         try:
-            scorer.databases(str(db_id))
+            # Whether it can be read shows in the verdicts.
+            scorer.database_problem(str(db_id))
         except QsqlError as error:
             raise QsqlError(f"item {index}: {error}") from None
         self._known_db_ids.add(str(db_id))
 
-    def _report_gold(self, index: int, gold: str, db_id: str, outcome: Outcome) -> None:
-        place = f"on `{outcome.failed_on}`" if outcome.failed_on else f"on database `{db_id}`"
-        message = f"the gold of item {index} fails {place}: {(outcome.detail or '').removeprefix('gold: ')}"
+    def _report_failure(self, index: int, gold: str, db_id: str, outcome: Outcome) -> None:
+        """Tell once of each gold that fails, and of each database that cannot be read."""
+        detail = outcome.detail or ""
+        is_database = detail.startswith(_DATABASE)
+        if is_database:
+            reason = detail.removeprefix(_DATABASE)
+            message = f"item {index}: cannot read database `{outcome.failed_on}` of `{db_id}`: {reason}"
+            hint = "mend the database, or leave its examples out"
+        else:
+            place = f"on `{outcome.failed_on}`" if outcome.failed_on else f"on database `{db_id}`"
+            message = f"the gold of item {index} fails {place}: {detail.removeprefix('gold: ')}"
+            hint = "mend the gold, raise the limits, or leave the example out"
         if self._raises:
-            raise QsqlError(f"{message}\n`{gold}`\nhint: mend the gold, raise the limits, or leave the example out")
-        if (db_id, gold) not in self._failing_golds:
-            self._failing_golds.add((db_id, gold))
+            raise QsqlError(f"{message}\n`{gold}`\nhint: {hint}")
+        known = (db_id, "" if is_database else gold)
+        if known not in self._failing_golds:
+            self._failing_golds.add(known)
             # A log may go to a terminal.
-            _LOG.warning("%s; its completions get no reward: `%s`", visible(message), visible(gold))
+            of_gold = "" if is_database else f": `{visible(gold)}`"
+            _LOG.warning("%s; its completions get no reward%s", visible(message), of_gold)
 
     def _column(self, name: str, columns: Mapping[str, Any], length: int) -> Sequence[str]:
         if name not in columns:
@@ -449,6 +483,20 @@ def _database_dir(given: str | os.PathLike[str] | None) -> str:
         )
     # Absolute, since a worker may run in another directory.
     return str(Path(folder).absolute())
+
+
+def _own_log(path: Path) -> Path:
+    """See that a log is none yet or one of rewards: other files are not appended to."""
+    if not is_occupied(path):
+        return path
+    try:
+        with path.open("rb") as file:
+            first = json.loads(file.readline())
+    except (OSError, ValueError):
+        first = None
+    if not isinstance(first, dict) or not first.keys() >= {"step", "rank", "states"}:
+        raise QsqlError(f"`{path}` exists and is no log of rewards\nhint: name another file for `log`")
+    return path
 
 
 def _append_line(

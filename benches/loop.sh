@@ -43,7 +43,7 @@ score "$folder/predictions"
 
 step "report and card"
 "$PYTHON" -m qsql report "$folder/predictions" --html "$folder/report.html" --train-run "$folder/model"
-"$PYTHON" -m qsql card "$folder/predictions" --train-run "$folder/model" --out "$folder/model/README.md"
+"$PYTHON" -m qsql card "$folder/predictions" --train-run "$folder/model" --out "$folder/model/README.md" --overwrite
 
 "$PYTHON" - "$folder" <<'CHECK'
 import json, pathlib, sys

@@ -17,7 +17,10 @@ LAYERS = [
     {"cli"},
     {"prepare", "train", "generate", "evaluate", "report", "rewards", "demo", "doctor"},
     {"engines", "results", "training_log"},
-    {"data", "dataset_info", "directories", "extras", "features", "machine", "markdown", "prompt", "schema_text"},
+    {
+        *("data", "dataset_info", "directories", "extras", "features", "machine", "markdown", "outputs", "prompt"),
+        "schema_text",
+    },
     {"config"},
     {"children", "paths", "visible"},
     {"__init__"},

@@ -276,5 +276,7 @@ def test_a_stopped_run_goes_on_where_it_was(run_qsql, demo_databases, tmp_path, 
 def test_other_inputs_do_not_go_on_from_an_unfinished_run(evaluate, tmp_path):
     assert evaluate("--out", tmp_path).returncode == 0
     (tmp_path / "verdicts.jsonl").replace(tmp_path / "verdicts.jsonl.partial")
-    assert evaluate("--out", tmp_path, pred=demo.PREDICTIONS["weak"]).returncode == 0
+    other = {"pred": demo.PREDICTIONS["weak"]}
+    assert "holds an evaluation with other predictions\nhint: " in evaluate("--out", tmp_path, **other).stderr
+    assert evaluate("--out", tmp_path, "--overwrite", **other).returncode == 0
     assert sum(line["execution"] for line in verdicts(tmp_path)) == 22

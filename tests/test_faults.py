@@ -80,7 +80,7 @@ def test_a_variant_that_is_cut_off_marks_its_items(databases, size):
     _, verdicts = score_while(databases, lambda: os.truncate(victim, size), PREDICTIONS)
     assert {(verdict.state, verdict.execution) for verdict in verdicts} == {("gold_error", None)}
     assert {verdict.failed_on for verdict in verdicts} == {VARIANTS[0]}
-    assert {verdict.detail for verdict in verdicts} == {"gold: the file changed while it was in use"}
+    assert {verdict.detail for verdict in verdicts} == {"database: the file changed while it was in use"}
 
 
 def test_a_variant_that_is_overwritten_marks_its_items(databases):
@@ -93,7 +93,7 @@ def test_a_variant_that_is_overwritten_marks_its_items(databases):
 
     _, verdicts = score_while(databases, overwrite, PREDICTIONS)
     assert {(verdict.state, verdict.execution) for verdict in verdicts} == {("gold_error", None)}
-    assert {verdict.detail for verdict in verdicts} == {"gold: the file changed while it was in use"}
+    assert {verdict.detail for verdict in verdicts} == {"database: the file changed while it was in use"}
 
 
 def test_a_variant_that_is_replaced_between_calls_is_read_anew(databases):

@@ -13,13 +13,31 @@ from typing import TYPE_CHECKING, Any, Literal
 from qsql import results
 from qsql._core import QsqlError, Scorer, Verdict, __version__, sqlite_compile_options, sqlite_version
 from qsql.data import Example, Pairing, read_examples, read_predictions
+from qsql.outputs import is_occupied, is_same, refuse_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Etype = Literal["all", "exec", "match"]
 BATCH = 512
-"""Examples scored per native call; a run that is stopped loses the verdicts of one at most."""
+"""Examples scored per native call. Verdicts are written behind each, and twice a second in those that take longer."""
+_NO_RULES = frozenset({"gold", "predictions", "database_dir", "tables", "threads", "cache_dir"})
+"""Settings that are no rules: paths, whose content counts, and what changes no verdict."""
+UNREADABLE = "database: "
+"""How details begin of items whose database cannot be read, be it at the start or when their turn comes."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or what ends a command like it, while examples are scored.
+
+    Attributes:
+        finished: How many verdicts are in the run directory.
+        total: How many there will be.
+    """
+
+    def __init__(self, finished: int, total: int) -> None:
+        super().__init__(finished, total)
+        self.finished, self.total = finished, total
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,10 @@ class Evaluation:
     pairing: Pairing
     cache_problem: str | None
     """Why results of golds could not be kept for the next run, if they could not."""
+    unreadable: dict[str, str]
+    """Databases that could not be read when the run began, with the reason and a hint."""
+    without_schema: dict[str, str]
+    """Databases without a schema for exact match, with the reason; only if exact match was asked for."""
 
     def items(self) -> Iterator[tuple[Example, dict[str, Any]]]:
         """Go through the examples with their verdicts."""
@@ -58,8 +80,13 @@ class Evaluation:
 
     @property
     def gold_errors(self) -> list[tuple[Example, dict[str, Any]]]:
-        """Examples whose gold fails, with their verdicts."""
+        """Examples whose gold fails, or whose database cannot be read, with their verdicts."""
         return [(example, verdict) for example, verdict in self.items() if verdict["state"] == "gold_error"]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything could be scored that was asked for."""
+        return not self.gold_errors and not self.without_schema
 
 
 def evaluate(
@@ -67,20 +94,25 @@ def evaluate(
     out: Path | None = None,
     argv: Sequence[str] = (),
     progress: Callable[[int, int], object] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> Evaluation:
     """Score predictions against golds, and write the run directory `out` if one is given.
 
-    A run directory with an unfinished run of the same inputs is taken up where it stopped.
+    An unfinished run of the same inputs is taken up where it stopped; a finished one is written anew.
 
     Args:
         settings: What to score.
         out: The run directory, created if need be.
         argv: The command line, for the record.
         progress: Called now and then with the number of scored examples and of all.
+        overwrite: Replace what `out` holds, be it a run of other inputs or files of something else.
 
     Raises:
-        QsqlError: If an input cannot be used. Whatever is wrong with single predictions or golds is in their verdicts.
-        KeyboardInterrupt: Soon after Ctrl-C; finished batches are in the run directory.
+        QsqlError: If an input cannot be used, no database can be read, or `out` holds something else. Whatever is wrong
+            with single predictions, golds and databases is in their verdicts.
+        KeyboardInterrupt: Soon after Ctrl-C; an `Interrupted` once scoring has begun with `out`, which then holds what
+            was settled.
     """
     started = time.perf_counter()
     examples = read_examples(settings.gold)
@@ -97,34 +129,106 @@ def evaluate(
         max_memory=settings.max_memory,
         cache_dir=settings.cache_dir,
     )
-    suites = _suites(scorer, examples, settings)
-    if out is None:
-        verdicts = _score(scorer, settings.etype, examples, pairing, [], None, progress)
+    suites, unreadable, without_schema = _suites(scorer, examples, settings)
+
+    def evaluation(verdicts: list[dict[str, Any]]) -> Evaluation:
         summary = _summary(verdicts, examples, pairing, suites, scorer, started)
-        return Evaluation(summary, verdicts, examples, pairing, scorer.cache_problem)
-    results.make_run_directory(out)
+        problem = scorer.cache_problem
+        return Evaluation(summary, verdicts, examples, pairing, problem, unreadable, without_schema)
+
+    if out is None:
+        return evaluation(_score(scorer, settings.etype, examples, pairing, {}, None, progress))
     record = _record(settings, argv, suites)
+    _require_place(out, record, settings, overwrite=overwrite)
+    results.make_run_directory(out)
     finished = results.finished_verdicts(out, record["fingerprint"])
     results.write_record(out, "evaluation", record)
-    with results.VerdictFile(out, finished) as file:
+    with results.VerdictFile(out, finished.values()) as file:
         results.write_text(out / results.EXAMPLES, _texts(examples, pairing))
-        verdicts = _score(scorer, settings.etype, examples, pairing, finished, file, progress)
-        summary = _summary(verdicts, examples, pairing, suites, scorer, started)
+        try:
+            verdicts = _score(scorer, settings.etype, examples, pairing, finished, file, progress)
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(file.count, len(examples)) from interrupt
         file.finish()
-    results.write_json(out / results.SUMMARY, summary)
-    return Evaluation(summary, verdicts, examples, pairing, scorer.cache_problem)
+    scored = evaluation(verdicts)
+    results.write_json(out / results.SUMMARY, scored.summary)
+    return scored
 
 
-def _suites(scorer: Scorer, examples: Sequence[Example], settings: Settings) -> dict[str, list[Path]]:
-    """Find the databases of every example before anything is scored."""
+def _suites(
+    scorer: Scorer, examples: Sequence[Example], settings: Settings
+) -> tuple[dict[str, list[Path]], dict[str, str], dict[str, str]]:
+    """Find the databases of every example before anything is scored, those that cannot be read, or not matched on."""
     suites: dict[str, list[Path]] = {}
+    unreadable: dict[str, str] = {}
+    without_schema: dict[str, str] = {}
     for example in examples:
-        if example.db_id not in suites:
-            try:
-                suites[example.db_id] = [Path(file) for file in scorer.databases(example.db_id)]
-            except QsqlError as error:
-                raise QsqlError(f"`{settings.gold}` line {example.line}: {error}") from None
-    return suites
+        db_id = example.db_id
+        if db_id in suites:
+            continue
+        place = f"`{settings.gold}` line {example.line}: "
+        suites[db_id] = []
+        try:
+            problem = scorer.database_problem(db_id)
+        except QsqlError as error:
+            raise QsqlError(f"{place}{error}") from None
+        if problem is not None:
+            unreadable[db_id] = place + problem
+            continue
+        suites[db_id] = [Path(file) for file in scorer.databases(db_id)]
+        if settings.etype != "exec" and (problem := scorer.schema_problem(db_id)) is not None:
+            without_schema[db_id] = place + problem
+    if not any(suites.values()):
+        raise QsqlError(next(iter(unreadable.values())))
+    if settings.etype == "match" and len(without_schema) + len(unreadable) == len(suites):
+        raise QsqlError(f"{next(iter(without_schema.values()))}\nhint: add it there, or leave out `--table`")
+    return suites, unreadable, without_schema
+
+
+def _require_place(out: Path, record: Mapping[str, Any], settings: Settings, *, overwrite: bool) -> None:
+    """See that the evaluation may be written to a run directory; see `qsql.outputs` for what may be replaced."""
+    inputs = [settings.gold, settings.predictions, *([settings.tables] if settings.tables is not None else [])]
+    inputs += [settings.database_dir / db_id for db_id in record["sha256"]["suites"]]
+    for name in (*results.EVALUATION_FILES, results.RUN):
+        refuse_inputs(out / name, inputs)
+    own = out / results.PREDICTIONS
+    is_of_own = not own.exists() or is_same(own, settings.predictions)
+    if not is_of_own and results.sha256(own) != record["sha256"]["predictions"]:
+        raise QsqlError(
+            f"`{out}` holds other predictions than `{settings.predictions}`\n"
+            "hint: name another run directory with `--out`"
+        )
+    try:
+        earlier = results.require_own(out, results.EVALUATION_FILES, "evaluation")
+    except QsqlError:
+        if not overwrite:
+            raise
+        earlier = {}
+    if _inputs_of(earlier) == _inputs_of(record):
+        return
+    if overwrite:
+        results.clear_run(out, results.EVALUATION_FILES, {"evaluation"})
+    elif any(is_occupied(out / name) for name in (results.VERDICTS, results.PARTIAL, results.SUMMARY)):
+        raise QsqlError(
+            f"`{out}` holds an evaluation with {_difference(earlier, record)}\n"
+            "hint: name another run directory with `--out`, or replace this one with `--overwrite`"
+        )
+
+
+def _inputs_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run is a run of: files by their content, and rules. Another version of qsql scores the same run anew."""
+    hashes = {name: record.get("sha256", {}).get(name) for name in ("gold", "predictions", "tables", "suites")}
+    rules = {name: value for name, value in record.get("settings", {}).items() if name not in _NO_RULES}
+    return {**hashes, **rules}
+
+
+def _difference(earlier: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """Name what another run was a run of."""
+    names = {"gold": "other golds", "predictions": "other predictions", "tables": "another `--table`"}
+    names["suites"] = "other contents of the databases"
+    before, now = _inputs_of(earlier), _inputs_of(record)
+    different = [name for name in now if before.get(name) != now[name]] or ["settings"]
+    return " and ".join(names.get(name, f"another `{name}`") for name in different)
 
 
 def _score(
@@ -132,37 +236,40 @@ def _score(
     etype: Etype,
     examples: Sequence[Example],
     pairing: Pairing,
-    finished: Sequence[dict[str, Any]],
+    finished: Mapping[int, dict[str, Any]],
     file: results.VerdictFile | None,
     progress: Callable[[int, int], object] | None,
 ) -> list[dict[str, Any]]:
-    """Score what is not finished, batch by batch."""
-    verdicts = list(finished)
-    while len(verdicts) < len(examples):
-        start = len(verdicts)
-        batch = examples[start : start + BATCH]
+    """Score what is not finished, batch by batch, and write verdicts as they are settled."""
+    verdicts = dict(finished)
+    waiting = [index for index in range(len(examples)) if index not in verdicts]
+    for start in range(0, len(waiting), BATCH):
+        batch = waiting[start : start + BATCH]
+        before = len(verdicts)
 
-        def report(done: int, total: int, start: int = start, size: int = len(batch)) -> None:
+        def report(done: int, total: int, before: int = before, size: int = len(batch)) -> None:
             if progress is not None and total:
-                progress(start + size * done // total, len(examples))
+                progress(before + size * done // total, len(examples))
+
+        def keep(settled: Iterable[tuple[int, Verdict]], batch: Sequence[int] = batch) -> None:
+            lines = [_line(batch[at], examples[batch[at]], verdict) for at, verdict in settled]
+            new = [line for line in lines if line["index"] not in verdicts]
+            if file is not None:
+                file.append(new)
+            verdicts.update((line["index"], line) for line in new)
 
         found = scorer.score(
-            [example.query for example in batch],
-            pairing.predictions[start : start + BATCH],
-            [example.db_id for example in batch],
+            [examples[index].query for index in batch],
+            [pairing.predictions[index] for index in batch],
+            [examples[index].db_id for index in batch],
             etype,
             progress=report,
+            settled=keep if file is not None else None,
         )
-        lines = [
-            _line(start + offset, example, verdict)
-            for offset, (example, verdict) in enumerate(zip(batch, found, strict=True))
-        ]
-        if file is not None:
-            file.append(lines)
-        verdicts += lines
+        keep(enumerate(found))
         if progress is not None:
             progress(len(verdicts), len(examples))
-    return verdicts
+    return [verdicts[index] for index in range(len(examples))]
 
 
 def _texts(examples: Sequence[Example], pairing: Pairing) -> str:
@@ -240,12 +347,11 @@ def _record(settings: Settings, argv: Sequence[str], suites: dict[str, list[Path
         "gold": results.sha256(settings.gold),
         "predictions": results.sha256(settings.predictions),
         "tables": results.sha256(settings.tables) if settings.tables else None,
-        "suites": {db_id: results.suite_hash(files) for db_id, files in sorted(suites.items())},
+        "suites": {db_id: results.suite_hash(files) if files else None for db_id, files in sorted(suites.items())},
     }
     resolved = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}
     versions = {"qsql": __version__, "sqlite": sqlite_version(), "python": platform.python_version()}
-    without = {"gold", "predictions", "database_dir", "tables", "threads", "cache_dir"}
-    rules = {key: value for key, value in resolved.items() if key not in without}
+    rules = {key: value for key, value in resolved.items() if key not in _NO_RULES}
     decisive = [inputs, rules, versions["qsql"], versions["sqlite"]]
     return {
         "argv": list(argv),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from qsql._core import QsqlError
 from qsql.cli.evaluation import evaluate_and_warn
+from qsql.cli.stopping import INTERRUPTED, stopping
 from qsql.cli.terminal import note
 from qsql.directories import cache_directory
 from qsql.report.official import official_lines, official_report
@@ -31,14 +32,16 @@ _HINT = "hint: python -m qsql.official --gold GOLD --pred PRED --db DIR --table 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the official command line and return its exit status: 0 done, 1 an input cannot be used or a gold fails."""
     options = _parser().parse_args(arguments)
-    try:
-        evaluation = evaluate_and_warn(_settings(options), None, show_progress=options.progress_bar_for_each_datapoint)
-    except QsqlError as error:
-        note(f"error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return _print(evaluation, options.etype) or (1 if evaluation.gold_errors else 0)
+    with stopping():
+        try:
+            progress = options.progress_bar_for_each_datapoint
+            evaluation = evaluate_and_warn(_settings(options), None, show_progress=progress)
+        except QsqlError as error:
+            note(f"error: {error}")
+            return 1
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+    return _print(evaluation, options.etype) or (0 if evaluation.is_whole else 1)
 
 
 class _Parser(argparse.ArgumentParser):

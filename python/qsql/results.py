@@ -2,7 +2,8 @@
 
 `verdicts.jsonl` holds one line per example, `examples.jsonl` its texts, `summary.json` the totals, `run.json`
 everything needed to do it again.
-While a run is going on its finished verdicts stand in `verdicts.jsonl.partial`; the same command takes them up again.
+While a run is going on its finished verdicts stand in `verdicts.jsonl.partial`, in any order; the same command takes
+them up again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, TextIO
 
 from qsql._core import QsqlError
+from qsql.outputs import is_occupied
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +26,13 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 VERDICTS, PARTIAL, SUMMARY, RUN = "verdicts.jsonl", "verdicts.jsonl.partial", "summary.json", "run.json"
-PREDICTIONS, EXAMPLES = "predictions.jsonl", "examples.jsonl"
+PREDICTIONS, EXAMPLES, REPAIRS = "predictions.jsonl", "examples.jsonl", "repairs.jsonl"
+COMMANDS = ("training", "generation", "evaluation")
+"""The parts of `run.json`."""
+EVALUATION_FILES = (VERDICTS, PARTIAL, EXAMPLES, SUMMARY)
+"""What `qsql eval` writes, beside its part of `run.json`."""
+GENERATION_FILES = (PREDICTIONS, REPAIRS)
+"""What `qsql generate` writes, beside its part of `run.json`."""
 LEVELS = ("easy", "medium", "hard", "extra")
 TURNS = ("turn 1", "turn 2", "turn 3", "turn 4", "turn > 4")
 COMPONENTS = (
@@ -102,10 +110,14 @@ def sha256(path: Path) -> str:
 
 
 def suite_hash(files: Iterable[Path]) -> str:
-    """SHA-256 over names and contents of database files, in the order of the names."""
+    """SHA-256 over names and contents of database files by name; of one that cannot be read, the reason counts."""
     digest = hashlib.sha256()
     for file in sorted(files):
-        digest.update(f"{file.name}\0{sha256(file)}\n".encode())
+        try:
+            content = sha256(file)
+        except OSError as error:
+            content = str(error.strerror)
+        digest.update(f"{file.name}\0{content}\n".encode())
     return digest.hexdigest()
 
 
@@ -160,13 +172,15 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         QsqlError: If it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # A link stays one, and what it leads to is written.
+    place = path.resolve()
+    temporary = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(place)
     except OSError as error:
         # Where there is no such folder, there is no such file either.
         with contextlib.suppress(OSError):
@@ -191,42 +205,101 @@ def make_run_directory(path: Path) -> None:
         raise unwritable(path, error) from None
 
 
+def run_record(directory: Path) -> dict[str, Any]:
+    """Read `run.json`: what each command that was run on a directory has left there; empty if none was.
+
+    Raises:
+        QsqlError: If it cannot be read, or is no record of a run.
+    """
+    path = directory / RUN
+    if not is_occupied(path):
+        return {}
+    record = read_json(path)
+    if not isinstance(record, dict) or not record.keys() & {"schema_version", *COMMANDS}:
+        raise QsqlError(f"`{path}` is no record of a run by qsql\nhint: name another run directory")
+    return record
+
+
 def write_record(directory: Path, command: str, record: Mapping[str, Any]) -> None:
     """Put how `command` was run into `run.json`, beside what other commands have left there.
 
     Raises:
         QsqlError: If it cannot be written.
     """
-    path = directory / RUN
-    run = read_json(path) if path.is_file() else {}
-    write_json(path, {**run, "schema_version": SCHEMA_VERSION, command: record})
+    run = run_record(directory)
+    write_json(directory / RUN, {**run, "schema_version": SCHEMA_VERSION, command: record})
 
 
-def finished_verdicts(directory: Path, fingerprint: str) -> list[dict[str, Any]]:
-    """Verdicts of an unfinished run of the same inputs: those before the first line that is not whole."""
-    run, partial = directory / RUN, directory / PARTIAL
-    if not (run.is_file() and partial.is_file()):
-        return []
-    if read_json(run).get("evaluation", {}).get("fingerprint") != fingerprint:
-        return []
-    verdicts: list[dict[str, Any]] = []
+def require_own(directory: Path, names: Iterable[str], command: str, way: str = "`--overwrite`") -> dict[str, Any]:
+    """See that files of a run directory that `command` writes are its own, if they are there.
+
+    Args:
+        directory: The run directory.
+        names: The files.
+        command: The part of `run.json` that it writes.
+        way: What makes it replace others.
+
+    Returns:
+        What the command has left in `run.json`; empty if it was not run on the directory.
+
+    Raises:
+        QsqlError: If one of them is something else.
+    """
+    found = run_record(directory).get(command, {})
+    foreign = [directory / name for name in names if is_occupied(directory / name)]
+    if foreign and not (isinstance(found, dict) and found):
+        raise QsqlError(
+            f"`{foreign[0]}` exists, and no `{RUN}` tells that qsql wrote it\n"
+            f"hint: name another run directory, or replace it with {way}"
+        )
+    return found if isinstance(found, dict) else {}
+
+
+def clear_run(directory: Path, names: Iterable[str], commands: Iterable[str]) -> None:
+    """Remove files of a run directory, and what commands have left in `run.json`.
+
+    Raises:
+        QsqlError: If that fails.
+    """
+    try:
+        run = run_record(directory)
+    except QsqlError:
+        run = {}  # something else, which was to be replaced
+    left = {key: value for key, value in run.items() if key not in commands}
+    try:
+        for name in names:
+            (directory / name).unlink(missing_ok=True)
+        if not left.keys() - {"schema_version"}:
+            (directory / RUN).unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(directory, error) from None
+    if left.keys() - {"schema_version"}:
+        write_json(directory / RUN, left)
+
+
+def finished_verdicts(directory: Path, fingerprint: str) -> dict[int, dict[str, Any]]:
+    """Verdicts of an unfinished run of the same inputs, by their index; a line that is not whole is left out."""
+    partial = directory / PARTIAL
+    if not partial.is_file() or run_record(directory).get("evaluation", {}).get("fingerprint") != fingerprint:
+        return {}
+    verdicts: dict[int, dict[str, Any]] = {}
     for line in partial.read_bytes().splitlines(keepends=True):
         try:
             verdict = json.loads(line) if line.endswith(b"\n") else None
         except ValueError:
             verdict = None
-        if not isinstance(verdict, dict) or verdict.get("index") != len(verdicts):
-            break
-        verdicts.append(verdict)
+        if isinstance(verdict, dict) and isinstance(index := verdict.get("index"), int):
+            verdicts[index] = verdict
     return verdicts
 
 
 class VerdictFile:
-    """Writes verdicts batch by batch under a temporary name, which becomes `verdicts.jsonl` when all are there."""
+    """Writes verdicts as they come under a temporary name, which becomes `verdicts.jsonl` when all are there."""
 
-    def __init__(self, directory: Path, finished: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, directory: Path, finished: Iterable[Mapping[str, Any]]) -> None:
         self._directory = directory
         self._file: TextIO | None = None
+        self._lines: dict[int, str] = {}
         # What is finished is kept until it is written anew: a full disk or a kill in between must not take it along.
         temporary = directory / f".{PARTIAL}.{os.getpid()}"
         try:
@@ -237,6 +310,11 @@ class VerdictFile:
             self._discard()
             temporary.unlink(missing_ok=True)
             raise unwritable(directory / PARTIAL, error) if isinstance(error, OSError) else error from None
+
+    @property
+    def count(self) -> int:
+        """How many verdicts are written and outlive the process."""
+        return len(self._lines)
 
     def __enter__(self) -> VerdictFile:  # noqa: PYI034 - `Self` came with Python 3.11
         return self
@@ -260,15 +338,17 @@ class VerdictFile:
         """
         if self._file is None:
             raise ValueError("the file is closed")
+        lines = {verdict["index"]: json.dumps(verdict, ensure_ascii=False) + "\n" for verdict in verdicts}
         try:
-            self._file.writelines(json.dumps(verdict, ensure_ascii=False) + "\n" for verdict in verdicts)
+            self._file.writelines(lines.values())
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
             raise unwritable(self._directory / PARTIAL, error) from None
+        self._lines |= lines
 
     def finish(self) -> None:
-        """Give the file its name: the run is complete.
+        """Give the file its name, with its lines in order: the run is complete.
 
         Raises:
             QsqlError: If that fails.
@@ -276,6 +356,8 @@ class VerdictFile:
         if self._file is not None:
             self._file.close()
             self._file = None
+        if list(self._lines) != sorted(self._lines):
+            write_text(self._directory / PARTIAL, "".join(self._lines[index] for index in sorted(self._lines)))
         try:
             (self._directory / PARTIAL).replace(self._directory / VERDICTS)
         except OSError as error:

@@ -1,6 +1,7 @@
 """The command line: each command parses its arguments, calls one function and prints.
 
-Results go to stdout, everything else to stderr. Exit status: 0 done, 1 `QsqlError`, 2 usage, 130 interrupted.
+Results go to stdout, everything else to stderr. Exit status: 0 done, 1 `QsqlError`, 2 usage, 128 and the number of the
+signal if it was stopped: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import typer
 
 from qsql._core import QsqlError, __version__
 from qsql.cli import data, doctor, evaluation, generation, report, train
+from qsql.cli.stopping import INTERRUPTED, stopping
 from qsql.cli.terminal import note, say
 
 if TYPE_CHECKING:
@@ -60,16 +62,17 @@ def _options(
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    try:
-        sys.exit(app(standalone_mode=False))
-    except QsqlError as error:
-        note(f"error: {error}")
-        sys.exit(1)
-    except _UsageError as error:
-        # What was given is part of the message.
-        message = io.StringIO()
-        error.show(message)
-        note(message.getvalue().rstrip("\n"))
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+    with stopping():
+        try:
+            sys.exit(app(standalone_mode=False))
+        except QsqlError as error:
+            note(f"error: {error}")
+            sys.exit(1)
+        except _UsageError as error:
+            # What was given is part of the message.
+            message = io.StringIO()
+            error.show(message)
+            note(message.getvalue().rstrip("\n"))
+            sys.exit(error.exit_code)
+        except (KeyboardInterrupt, typer.Abort):
+            sys.exit(INTERRUPTED)

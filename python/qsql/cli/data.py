@@ -28,6 +28,9 @@ def prepare_command(
     ] = None,
     *,
     out: Annotated[Path, typer.Option(help="Folder for the data set.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the folder, whatever it holds but what is read.")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings; options go before it.")] = None,
     exclude: Annotated[
         list[str] | None,
@@ -85,7 +88,11 @@ def prepare_command(
         endpoint=endpoint,
     )
     with stage_bar() as progress:
-        report = prepare(settings, out, progress)
+        try:
+            report = prepare(settings, out, progress, overwrite=overwrite)
+        except KeyboardInterrupt:
+            note(f"interrupted; `{out}` is as it was")
+            raise
     console().print(_stage_table(report))
     train, validation_side = report["train"], report["validation"]
     console().print(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections import Counter
 from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qsql._core import QsqlError
-from qsql.cli.terminal import console, count, note, progress_bar, say, write_out
+from qsql.cli.terminal import console, count, interrupted, note, progress_bar, say, write_out
 
 if TYPE_CHECKING:
     from qsql.evaluate import Evaluation, Settings
@@ -73,6 +74,9 @@ def evaluate_command(
     out: Annotated[
         Path | None, typer.Option(help="Run directory for verdicts.jsonl, summary.json and run.json.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what the run directory holds, whatever it is.")
+    ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default one per core.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds for one query on one database.")] = 30.0,
     max_steps: Annotated[int, typer.Option(min=1, help="SQLite instructions for one query.")] = 1_000_000_000,
@@ -112,9 +116,9 @@ def evaluate_command(
         max_memory=max_memory << 20,
         cache_dir=None if no_cache else cache_directory(),
     )
-    evaluation = evaluate_and_warn(settings, out if out is not None else run_directory)
+    evaluation = evaluate_and_warn(settings, out if out is not None else run_directory, overwrite=overwrite)
     _print(evaluation, format_, etype)
-    if evaluation.gold_errors:
+    if not evaluation.is_whole:
         raise typer.Exit(1)
 
 
@@ -138,16 +142,20 @@ def demo_command(
         say()
 
 
-def evaluate_and_warn(settings: Settings, out: Path | None, *, show_progress: bool = True) -> Evaluation:
+def evaluate_and_warn(
+    settings: Settings, out: Path | None, *, overwrite: bool = False, show_progress: bool = True
+) -> Evaluation:
     """Score, with a bar while it lasts, and tell on stderr what went wrong with single items."""
-    from qsql.evaluate import evaluate
+    from qsql.evaluate import Interrupted, evaluate
 
     with progress_bar("scoring") if show_progress else nullcontext() as progress:
         try:
-            evaluation = evaluate(settings, out, sys.argv, progress)
+            evaluation = evaluate(settings, out, sys.argv, progress, overwrite=overwrite)
+        except Interrupted as interrupt:
+            note(interrupted(interrupt.finished, interrupt.total, "example", out))
+            raise
         except KeyboardInterrupt:
-            if out is not None:
-                note(f"interrupted; the same command goes on from what is finished in `{out}`")
+            note("interrupted; without `--out` nothing is kept" if out is None else "interrupted before scoring began")
             raise
     _warn(evaluation, settings)
     return evaluation
@@ -166,20 +174,54 @@ def _warn(evaluation: Evaluation, settings: Settings) -> None:
         note(f"warning: {evaluation.cache_problem}; the next run will run all golds again")
     if surplus:
         note(f"warning: no gold for {count(surplus, 'prediction')}, not scored")
+    _tell_databases(evaluation)
     for example, verdict in evaluation.items():
-        if verdict["gold_rejected"] is not None:
+        is_told = _is_unreadable(verdict) or example.db_id in evaluation.without_schema
+        if verdict["gold_rejected"] is not None and not is_told:
             note(
                 f"warning: `{settings.gold}` line {example.line}: Spider's grammar rejects the gold, "
                 f"{verdict['gold_rejected']}; it is scored by execution alone"
             )
-    for example, verdict in evaluation.gold_errors:
+    failing = [(example, verdict) for example, verdict in evaluation.gold_errors if not _is_unreadable(verdict)]
+    for example, verdict in failing:
         note(
             f"error: `{settings.gold}` line {example.line}: the gold fails on {verdict['failed_on']}: "
             f"{str(verdict['detail']).removeprefix('gold: ')}"
         )
-    if evaluation.gold_errors:
-        number = count(len(evaluation.gold_errors), "gold")
-        note(f"hint: mend {number} or the databases; all other items are scored")
+    if failing:
+        note(f"hint: mend {count(len(failing), 'gold')} or the databases; all other items are scored")
+
+
+def _is_unreadable(verdict: dict[str, Any]) -> bool:
+    from qsql.evaluate import UNREADABLE
+
+    return verdict["state"] == "gold_error" and str(verdict["detail"]).startswith(UNREADABLE)
+
+
+def _tell_databases(evaluation: Evaluation) -> None:
+    """Tell once of each database that cannot be read or not matched on, and how many items that concerns."""
+    from qsql.evaluate import UNREADABLE
+
+    concerned = Counter(example.db_id for example in evaluation.examples)
+    for db_id, problem in evaluation.unreadable.items():
+        message, _, hint = problem.partition("\nhint: ")
+        note(f"error: {message}; {count(concerned[db_id], 'item')} of `{db_id}` cannot be scored\nhint: {hint}")
+    # Others could be opened at first: a variant that is damaged, or a file that has gone since.
+    later = Counter(
+        (example.db_id, verdict["failed_on"], str(verdict["detail"]).removeprefix(UNREADABLE))
+        for example, verdict in evaluation.items()
+        if _is_unreadable(verdict) and example.db_id not in evaluation.unreadable
+    )
+    for (db_id, file, reason), number in later.items():
+        note(
+            f"error: cannot read database `{file}` of `{db_id}`: {reason}; {count(number, 'item')} cannot be scored\n"
+            "hint: mend the file or remove it, and run the command again"
+        )
+    for db_id, problem in evaluation.without_schema.items():
+        note(
+            f"error: {problem}; {count(concerned[db_id], 'item')} of `{db_id}` cannot be matched exactly\n"
+            "hint: add it to the file, leave out `--table`, or score with `--etype exec`"
+        )
 
 
 def _print(evaluation: Evaluation, format_: Format, etype: Metric) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qsql._core import QsqlError
-from qsql.cli.terminal import cell, console, count, note, progress_bar, say, write_out
+from qsql.cli.terminal import cell, console, count, interrupted, note, progress_bar, say, write_out
 from qsql.visible import LONGEST_CELL, one_line, visible
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ def generate_command(
     engine: Annotated[EngineName | None, typer.Option(help="What runs the model; transformers by default.")] = None,
     model: Annotated[str | None, typer.Option(help="Folder or hub name of the model, or its name at a server.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory for predictions.jsonl and run.json.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what the run directory holds, whatever it is.")
+    ] = False,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest completion; 256 by default.")] = None,
     temperature: Annotated[
         float | None, typer.Option(help="0 is greedy, the default; 0.7 by default for several samples.")
@@ -103,7 +106,7 @@ def generate_command(
     settings, directory = settings_from(_config(arguments or [], options), trust_remote_code=trust_remote_code)
     if directory is None:
         raise QsqlError("there is no run directory\nhint: name one with `--out`")
-    generation = _generate(settings, directory)
+    generation = _generate(settings, directory, overwrite=overwrite)
     for line in _lines(generation, directory):
         say(line)
 
@@ -123,10 +126,10 @@ def _config(arguments: list[str], options: dict[str, Any]) -> Any:
     return load_config(file, overrides, KEYS, "generation")
 
 
-def _generate(settings: Any, directory: Path) -> Generation:
+def _generate(settings: Any, directory: Path, *, overwrite: bool) -> Generation:
     import time
 
-    from qsql.generate import generate
+    from qsql.generate import Interrupted, generate
 
     with progress_bar("generating") as update:
         started: dict[str, tuple[float, int]] = {}
@@ -140,9 +143,12 @@ def _generate(settings: Any, directory: Path) -> Generation:
             update(done, total, rate, step)
 
         try:
-            return generate(settings, directory, sys.argv, report)
+            return generate(settings, directory, sys.argv, report, overwrite=overwrite)
+        except Interrupted as interrupt:
+            note(interrupted(interrupt.finished, interrupt.total, "question", directory))
+            raise
         except KeyboardInterrupt:
-            note(f"interrupted; the same command goes on from what is finished in `{directory}`")
+            note("interrupted before any question was answered")
             raise
 
 

@@ -14,6 +14,9 @@ def report_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory that `qsql eval` wrote.")],
     *,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page that works offline.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file, whatever it holds but what is read.")
+    ] = False,
     db: Annotated[Path | None, typer.Option(help="Folder of the databases, if they have moved.")] = None,
     train_run: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Training run, for its learning curves in the page.")
@@ -31,7 +34,7 @@ def report_command(
     from qsql.report.page import write_report
 
     with stage_bar() as progress:
-        problems = write_report(found, html, train_run, progress)
+        problems = write_report(found, html, train_run, progress, overwrite=overwrite)
     for problem in problems:
         note(f"warning: {problem}")
     note(f"written to `{html}`")
@@ -41,6 +44,9 @@ def compare_command(
     runs: Annotated[list[Path], typer.Argument(metavar="A B...", help="Run directories; each is compared with A.")],
     *,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page that works offline.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file, whatever it holds but what is read.")
+    ] = False,
     db: Annotated[Path | None, typer.Option(help="Folder of the databases, if they have moved.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Won and lost examples to show in the terminal.")] = 10,
 ) -> None:
@@ -58,7 +64,7 @@ def compare_command(
         console().print(comparison_text(comparisons, limit))
         return
     with stage_bar() as progress:
-        problems = write_comparison(found, comparisons, html, progress)
+        problems = write_comparison(found, comparisons, html, progress, overwrite=overwrite)
     for problem in problems:
         note(f"warning: {problem}")
     note(f"written to `{html}`")
@@ -88,6 +94,9 @@ def card_command(
         Path | None, typer.Option(metavar="DIR", help="Training run, for setup, losses and curves.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the card there, not to stdout.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file, whatever it holds but what is read.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the model; else that of its folder.")] = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="ID", help="Evaluation set on the hub; else the name of the golds.")
@@ -98,15 +107,14 @@ def card_command(
     ] = None,
 ) -> None:
     """Write a model card for the hub; what the runs do not tell is missing in it."""
-    from qsql.report.card import CardSettings, model_card
+    from qsql.report.card import CardSettings, model_card, write_card
     from qsql.report.curves import read_training
     from qsql.report.run import read_run
-    from qsql.results import write_text
 
     training = None if train_run is None else read_training(train_run)
-    text = model_card(read_run(run), training, CardSettings(name, dataset, license_, base_model))
+    found, settings = read_run(run), CardSettings(name, dataset, license_, base_model)
     if out is None:
-        write_out(text)
+        write_out(model_card(found, training, settings))
         return
-    write_text(out, text)
+    write_card(found, training, settings, out, overwrite=overwrite)
     note(f"written to `{out}`")

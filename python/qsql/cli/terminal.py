@@ -7,7 +7,7 @@ is made visible here, by `qsql.visible`, so that no command can forget it.
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
@@ -32,8 +32,22 @@ def count(number: int, noun: str) -> str:
 
 
 def note(message: str) -> None:
-    """Say something that is no result: on stderr, made visible, and cut where no one would read on."""
-    typer.echo(visible(_cut(message)), err=True)
+    """Say something that is no result: on stderr, made visible, and cut where no one would read on.
+
+    Where the terminal has gone, nobody is left to be told.
+    """
+    with suppress(OSError):
+        typer.echo(visible(_cut(message)), err=True)
+
+
+def interrupted(finished: int, total: int, noun: str, directory: object) -> str:
+    """Say what an interrupted run has kept."""
+    if finished == 0:
+        return f"interrupted; none of {count(total, noun)} is finished yet, and the same command begins again"
+    return (
+        f"interrupted; the same command goes on from the {finished:,} of {count(total, noun)} that are finished in "
+        f"`{directory}`"
+    )
 
 
 def say(line: str = "") -> None:

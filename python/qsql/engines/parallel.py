@@ -127,8 +127,10 @@ def _work(settings: EngineSettings, device: str, connection: Connection) -> None
     """What a process does: load, then answer one list of requests after the other."""
     from qsql.engines.transformers import TransformersEngine
 
-    # Ctrl-C reaches the whole group; the parent decides what becomes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and the end of a terminal reach the whole group; the parent decides what becomes of it.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
         engine = TransformersEngine.load(settings, device)
         connection.send(("ready", engine.describe()))

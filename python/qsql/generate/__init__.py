@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qsql import results
-from qsql._core import Scorer, __version__, sqlite_version
+from qsql._core import QsqlError, Scorer, __version__, sqlite_version
 from qsql.engines import Completion, Engine, Request, make_engine
 from qsql.engines.model import fingerprint
-from qsql.generate.predictions import REPAIRS, Line, LineFile, finish, finished_lines
+from qsql.generate.predictions import Line, LineFile, finish, finished_lines
 from qsql.generate.questions import Question, read_questions
 from qsql.generate.selection import Choice, choose, find_faults, make_scorer
 from qsql.generate.settings import Settings
+from qsql.outputs import is_occupied, refuse_inputs
 from qsql.prompt import extract_sql
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from qsql.engines import Decoding
 
-__all__ = ["Generation", "Progress", "Settings", "generate"]
+__all__ = ["Generation", "Interrupted", "Progress", "Settings", "generate"]
 
 
 class Progress(Protocol):
@@ -50,7 +51,27 @@ class Generation:
     """Counts and costs, as in `run.json`."""
 
 
-def generate(settings: Settings, out: Path, argv: Sequence[str] = (), progress: Progress | None = None) -> Generation:
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or what ends a command like it, while questions are answered.
+
+    Attributes:
+        finished: How many predictions are in the run directory.
+        total: How many there will be.
+    """
+
+    def __init__(self, finished: int, total: int) -> None:
+        super().__init__(finished, total)
+        self.finished, self.total = finished, total
+
+
+def generate(
+    settings: Settings,
+    out: Path,
+    argv: Sequence[str] = (),
+    progress: Progress | None = None,
+    *,
+    overwrite: bool = False,
+) -> Generation:
     """Answer questions, and write the run directory `out`.
 
     A run directory with an unfinished run of the same questions, model and settings is taken up where it stopped.
@@ -60,11 +81,12 @@ def generate(settings: Settings, out: Path, argv: Sequence[str] = (), progress: 
         out: The run directory, created if need be.
         argv: The command line, for the record.
         progress: Called behind every batch.
+        overwrite: Replace what `out` holds, be it another run or files of something else.
 
     Raises:
         QsqlError: If an input cannot be used, the engine cannot go on, or `out` holds another run. Finished batches are
             in the run directory.
-        KeyboardInterrupt: Finished batches are in the run directory.
+        KeyboardInterrupt: An `Interrupted` once the run has begun; finished batches are in the run directory.
     """
     started = time.perf_counter()
     questions = read_questions(settings.data, settings.tables, settings.db, settings.split)[: settings.limit]
@@ -72,9 +94,10 @@ def generate(settings: Settings, out: Path, argv: Sequence[str] = (), progress: 
     if settings.db is not None and (settings.repair or settings.self_consistency):
         scorer = make_scorer(settings.db, [question.db_id for question in questions])
     record = _record(settings, argv, questions)
+    _require_place(out, record, settings, overwrite=overwrite)
     results.make_run_directory(out)
     done, repaired = finished_lines(out, record["fingerprint"])
-    before = results.read_json(out / results.RUN)["generation"] if done else {}
+    before = results.run_record(out)["generation"] if done else {}
     results.write_record(out, "generation", {**record, "engine": before.get("engine")})
     run = _Run(settings, out, questions, scorer, progress)
     try:
@@ -84,6 +107,8 @@ def generate(settings: Settings, out: Path, argv: Sequence[str] = (), progress: 
         lines = [run.lines[question.id] for question in questions]
         finish(out, lines)
         engine = run.described()
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(len(run.lines), len(questions)) from interrupt
     finally:
         run.close()
     outcome = {
@@ -94,6 +119,33 @@ def generate(settings: Settings, out: Path, argv: Sequence[str] = (), progress: 
     }
     results.write_record(out, "generation", {**record, "engine": engine or before.get("engine"), "outcome": outcome})
     return Generation(lines, outcome)
+
+
+def _require_place(out: Path, record: Mapping[str, Any], settings: Settings, *, overwrite: bool) -> None:
+    """See that the predictions may be written to a run directory; see `qsql.outputs` for what may be replaced."""
+    files = (*results.GENERATION_FILES, *results.EVALUATION_FILES)
+    inputs = [path for path in (settings.data, settings.tables, settings.db) if path is not None and path.is_file()]
+    for name in (*files, results.RUN):
+        refuse_inputs(out / name, inputs)
+    try:
+        earlier = results.require_own(out, results.GENERATION_FILES, "generation")
+    except QsqlError:
+        if not overwrite:
+            raise
+        earlier = {}
+    if earlier.get("fingerprint") == record["fingerprint"]:
+        return
+    if overwrite:
+        results.clear_run(out, files, {"generation", "evaluation"})
+        return
+    hint = "choose another `--out`, or replace this run with `--overwrite`"
+    if any(is_occupied(out / name) for name in results.GENERATION_FILES):
+        raise QsqlError(
+            f"`{out / results.PREDICTIONS}` holds predictions of other questions, another model or other settings\n"
+            f"hint: {hint}"
+        )
+    if any(is_occupied(out / name) for name in results.EVALUATION_FILES):
+        raise QsqlError(f"`{out}` holds an evaluation of other predictions\nhint: {hint}")
 
 
 class _Run:
@@ -134,7 +186,7 @@ class _Run:
         ]
         if not waiting:
             return
-        with LineFile(self._out / REPAIRS, finished.values()) as file:
+        with LineFile(self._out / results.REPAIRS, finished.values()) as file:
             for batch in self._batches("repairing", waiting, self._settings.repair_decoding()):
                 lines = self._repaired(batch)
                 file.append(lines)

@@ -11,35 +11,22 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, TextIO
 
-from qsql._core import QsqlError
-from qsql.results import PREDICTIONS, RUN, read_json, unwritable
+from qsql.results import PREDICTIONS, REPAIRS, run_record, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
-REPAIRS = "repairs.jsonl"
 Line = dict[str, Any]
 
 
 def finished_lines(directory: Path, fingerprint: str) -> tuple[dict[str, Line], dict[str, Line]]:
-    """The predictions and the repairs that a run of the same questions and settings has left, by id.
-
-    Raises:
-        QsqlError: If the directory holds predictions of another run, which are not to be lost.
-    """
-    predictions, run = directory / PREDICTIONS, directory / RUN
-    finished = _whole_lines(predictions)
-    if not finished:
+    """The predictions and the repairs that a run of the same questions and settings has left, by id."""
+    if run_record(directory).get("generation", {}).get("fingerprint") != fingerprint:
         return {}, {}
-    record = read_json(run).get("generation", {}) if run.is_file() else {}
-    if record.get("fingerprint") != fingerprint:
-        raise QsqlError(
-            f"`{predictions}` holds predictions of other questions, another model or other settings\n"
-            "hint: choose another `--out`, or remove that folder"
-        )
-    return finished, _whole_lines(directory / REPAIRS)
+    finished = _whole_lines(directory / PREDICTIONS)
+    return finished, _whole_lines(directory / REPAIRS) if finished else {}
 
 
 def _whole_lines(path: Path) -> dict[str, Line]:

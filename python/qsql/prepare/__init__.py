@@ -52,13 +52,20 @@ class _Reporter:
         return lambda done, total: progress(stage, done, total)
 
 
-def prepare(settings: Settings, out: Path, progress: Callable[[str, int, int], object] | None = None) -> dict[str, Any]:
+def prepare(
+    settings: Settings,
+    out: Path,
+    progress: Callable[[str, int, int], object] | None = None,
+    *,
+    overwrite: bool = False,
+) -> dict[str, Any]:
     """Prepare a data set and write it into the folder `out`.
 
     Args:
         settings: Where the examples come from, and what is done with them.
         out: New or empty, or a data set that was prepared before, which is replaced when the new one is complete.
         progress: Called now and then with what is being done, how much of it is done, and of how much.
+        overwrite: Replace `out` whatever it holds, except for what is read.
 
     Returns:
         The report, as `report.json` has it.
@@ -69,7 +76,7 @@ def prepare(settings: Settings, out: Path, progress: Callable[[str, int, int], o
     if not settings.sources:
         raise QsqlError("no source is given\nhint: name a folder, a file, or a data set on the hub")
     inputs = [*settings.sources, *settings.exclude, *filter(None, (settings.tables, settings.db))]
-    require_replaceable(out, inputs)
+    require_replaceable(out, inputs, overwrite=overwrite)
     reporter = _Reporter(progress)
     counter = TokenCounter(settings.tokenizer, settings.template_tokens) if settings.tokenizer is not None else None
     signatures = Signatures()
@@ -102,6 +109,7 @@ def prepare(settings: Settings, out: Path, progress: Callable[[str, int, int], o
             "stages": [vars(stage) for stage in stages],
             "statistics": statistics(rows, lengths),
         },
+        overwrite=overwrite,
     )
 
 

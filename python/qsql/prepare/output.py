@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError, __version__
+from qsql.outputs import refuse_inputs
 from qsql.prepare.card import data_card
 from qsql.prepare.clean import answer
 from qsql.prompt import INSTRUCTION, build_prompt
@@ -39,6 +40,8 @@ def write_data_set(
     validation: Sequence[Row],
     dropped: Sequence[Dropped],
     facts: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write a data set into a folder of its own, which takes the place of `out` when it is complete.
 
@@ -50,7 +53,7 @@ def write_data_set(
     """
     # Of a folder that is named `.` only this tells the name.
     out = Path(os.path.abspath(out))  # noqa: PTH100 - `resolve` would follow a link and replace what it leads to
-    require_replaceable(out, ())
+    require_replaceable(out, (), overwrite=overwrite)
     partial, previous = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "previous"))
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -85,7 +88,7 @@ def write_data_set(
 
 def _take_place(partial: Path, out: Path, previous: Path) -> None:
     """Put a complete folder where another may be, which is gone only when the new one is there."""
-    shutil.rmtree(previous, ignore_errors=True)
+    _remove(previous)
     if out.exists():
         out.replace(previous)
     try:
@@ -94,14 +97,22 @@ def _take_place(partial: Path, out: Path, previous: Path) -> None:
         if previous.exists():
             previous.replace(out)
         raise
-    shutil.rmtree(previous, ignore_errors=True)
+    _remove(previous)
 
 
-def require_replaceable(out: Path, inputs: Sequence[str]) -> None:
-    """See that a data set can take the place of what is there: nothing, or a data set that was prepared before.
+def _remove(path: Path) -> None:
+    """Remove a folder, a file, or a link without what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def require_replaceable(out: Path, inputs: Sequence[str], *, overwrite: bool = False) -> None:
+    """See that a data set can take the place of what is there: nothing, or a data set as it was prepared before.
 
     Raises:
-        QsqlError: If `out` holds something else, or one of the `inputs`.
+        QsqlError: If `out` holds one of the `inputs`, or something else that is not to be overwritten.
     """
     if not out.exists():
         return
@@ -110,10 +121,18 @@ def require_replaceable(out: Path, inputs: Sequence[str]) -> None:
             raise QsqlError(
                 f"`{name}` is read, and would be lost with what is in `{out}`\nhint: choose another `--out`"
             )
+    refuse_inputs(out, [path for path in map(Path, inputs) if path.exists()])
+    if overwrite:
+        return
+    hint = "choose another `--out`, or replace it with `--overwrite`"
     known = {TRAIN, VALIDATION, DROPPED, DATASET_INFO, CARD, REPORT}
     found = {path.name for path in out.iterdir()} if out.is_dir() else {""}
     if found - known or (found and REPORT not in found):
-        raise QsqlError(f"`{out}` exists and holds something else\nhint: choose another `--out`, or an empty folder")
+        raise QsqlError(f"`{out}` exists and holds something else\nhint: {hint}")
+    outputs = read_json(out / REPORT).get("outputs", {}) if found else {}
+    changed = [name for name, expected in outputs.items() if name in found and sha256(out / name) != expected]
+    if changed:
+        raise QsqlError(f"`{out / changed[0]}` was changed after it was prepared\nhint: {hint}")
 
 
 def example(row: Row) -> dict[str, Any]:
@@ -196,7 +215,9 @@ def read_report(directory: Path) -> dict[str, Any]:
         if not path.is_file():
             raise QsqlError(f"`{path}` is missing\nhint: run `qsql data prepare` again")
         if sha256(path) != expected:
-            raise QsqlError(f"`{path}` was changed after it was prepared\nhint: run `qsql data prepare` again")
+            raise QsqlError(
+                f"`{path}` was changed after it was prepared\nhint: run `qsql data prepare --overwrite` again"
+            )
     return report  # type: ignore[no-any-return]
 
 

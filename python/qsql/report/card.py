@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qsql import results
 from qsql._core import QsqlError
 from qsql.markdown import cell, table
+from qsql.outputs import is_card, require_file, seal_card
 from qsql.report.page import TEMPLATES
 from qsql.report.tables import interval_text, percent, state_text
 from qsql.visible import one_line
@@ -88,7 +89,7 @@ def model_card(run: Run, training: Training | None, settings: CardSettings) -> s
         keep_trailing_newline=True,
         loader=FileSystemLoader(TEMPLATES),
     ).get_template("card.md.jinja")
-    return template.render(
+    text: str = template.render(
         header=header.to_yaml(),
         name=cell(name),
         lead=_lead(run, base or _config(training).get("model_name_or_path"), dataset),
@@ -100,6 +101,21 @@ def model_card(run: Run, training: Training | None, settings: CardSettings) -> s
         protocol=_protocol(run),
         files=_files(run, training),
     )
+    return seal_card(text)
+
+
+def write_card(
+    run: Run, training: Training | None, settings: CardSettings, path: Path, *, overwrite: bool = False
+) -> None:
+    """Write the card to a file.
+
+    Raises:
+        QsqlError: If the extra `report` is not installed, or the file may not be written: it is part of a run, or
+            something else than a card as it was written, and not to be overwritten.
+    """
+    inputs = [*run.inputs(), *([] if training is None else training.inputs())]
+    require_file(path, "card", is_card, inputs, overwrite=overwrite)
+    results.write_text(path, model_card(run, training, settings))
 
 
 def result_table(run: Run) -> str:

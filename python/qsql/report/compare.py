@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from qsql._core import QsqlError
+from qsql.outputs import is_page, require_file
 from qsql.report import charts
 from qsql.report.page import (
     Figure,
@@ -222,15 +223,19 @@ def write_comparison(
     comparisons: Sequence[Comparison],
     path: Path,
     progress: Callable[[str, int, int], object] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> list[str]:
-    """Write the page of a comparison.
+    """Write the page of a comparison; arguments as for `write_report`.
 
     Returns:
         What the page lacks, and why.
 
     Raises:
-        QsqlError: If the extra `report` is not installed, or the file cannot be written.
+        QsqlError: If the extra `report` is not installed, or the file may not be written.
     """
+    inputs = [path for run in runs for path in run.inputs()]
+    require_file(path, "page", is_page, inputs, overwrite=overwrite)
     data, problems = examples_data(runs, progress)
     names = run_names(runs)
     facts = [("first run (A)", names[0])]

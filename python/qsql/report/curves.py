@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-ALL_RESULTS = "all_results.json"
+ALL_RESULTS, CARD = "all_results.json", "README.md"
 Curve = list[tuple[int, float]]
 
 
@@ -30,6 +30,10 @@ class Training:
     """`all_results.json`; empty where there is none."""
     executions: list[dict[str, Any]]
     """Lines of `execution.jsonl`: execution accuracy of checkpoints on the validation sample."""
+
+    def inputs(self) -> list[Path]:
+        """The files of the run, of which its card is none."""
+        return [path for path in self.directory.iterdir() if path.is_file() and path.name != CARD]
 
     @property
     def best_step(self) -> int | None:

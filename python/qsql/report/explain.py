@@ -62,7 +62,11 @@ def explain(
     # Names decide: SQLite's journals and the like are no databases.
     files = sorted(database.glob("*.sqlite")) if database.is_dir() else [database]
     main = next((file for file in files if file.stem == file.parent.name), files[0])
-    schema = Schema.read(main)
+    try:
+        schema = Schema.read(main)
+    except QsqlError:
+        # The verdict says that it cannot be read, and why.
+        schema = None
     forms = [_canonical(sql, schema) for sql in (gold, prediction)]
     found = []
     if verdict.execution is False and verdict.state == "scored":
@@ -89,15 +93,15 @@ def explain(
     )
 
 
-def _canonical(sql: str, schema: Schema) -> tuple[str, str | None]:
+def _canonical(sql: str, schema: Schema | None) -> tuple[str, str | None]:
     try:
         return canonicalize(sql, schema), None
     except QsqlError as error:
         return "", str(error).partition("\nhint: ")[0]
 
 
-def _position(gold: str, prediction: str, schema: Schema, verdict: Verdict) -> int | None:
-    if verdict.rejected is None or verdict.gold_rejected is not None:
+def _position(gold: str, prediction: str, schema: Schema | None, verdict: Verdict) -> int | None:
+    if schema is None or verdict.rejected is None or verdict.gold_rejected is not None:
         return None
     found = exact_match(gold, prediction, schema)
     # The scorer fills placeholders in first, which may change what is rejected.

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from qsql import results
 from qsql._core import QsqlError, __version__
 from qsql.features import FEATURES
+from qsql.outputs import is_page, require_file
 from qsql.report import charts
 from qsql.report.breakdown import by_database, by_feature, levels, turns
 from qsql.report.curves import read_training
-from qsql.report.pair import Result, differences, results_on
+from qsql.report.pair import Result, Results, differences, results_on
 from qsql.report.tables import STATES, interval_text, percent, row_count
-from qsql.schema_text import Schemas, SchemaStyle
+from qsql.schema_text import SchemaStyle, schema_text, tables_of_database
 from qsql.visible import visible
 
 if TYPE_CHECKING:
@@ -70,7 +71,12 @@ class Page:
 
 
 def write_report(
-    run: Run, path: Path, train_run: Path | None = None, progress: Callable[[str, int, int], object] | None = None
+    run: Run,
+    path: Path,
+    train_run: Path | None = None,
+    progress: Callable[[str, int, int], object] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> list[str]:
     """Write the page of a run.
 
@@ -79,15 +85,18 @@ def write_report(
         path: The file.
         train_run: Directory of the training run, for its curves.
         progress: Called with what is done, and how much of it.
+        overwrite: Replace what is there, unless it is read or part of a run.
 
     Returns:
         What the page lacks, and why; for instance result tables, where the databases have gone.
 
     Raises:
-        QsqlError: If the extra `report` is not installed, or a file cannot be read or written.
+        QsqlError: If the extra `report` is not installed, or a file cannot be read or may not be written.
     """
-    data, problems = examples_data([run], progress)
     training = None if train_run is None else read_training(train_run)
+    inputs = [*run.inputs(), *([] if training is None else training.inputs())]
+    require_file(path, "page", is_page, inputs, overwrite=overwrite)
+    data, problems = examples_data([run], progress)
     sections = [*run_sections(run), *([training_section(training)] if training else [])]
     page = Page(f"Report: {visible(run.name)}", facts(run), sections, footer(), problems)
     write_page(page, data, path)
@@ -235,23 +244,9 @@ def examples_data(
     first = runs[0]
     databases = sorted({item.db_id for item in first.items})
     names = list(FEATURES)
-    problems = []
+    problems: list[str] = []
     schemas: dict[str, str] = {}
-    present = [run.has_databases for run in runs]
-    if present[0]:
-        texts = Schemas(databases=first.database_dir, style=SchemaStyle(keys=True))
-        for db_id in databases:
-            try:
-                schemas[db_id] = visible(texts.text(db_id) or "")
-            except QsqlError as error:  # noqa: PERF203 - one that cannot be read is no reason to show none
-                reason = str(error).partition("\nhint: ")[0]
-                problems.append(f"the schema of `{db_id}` is not shown: {reason}")
-    for run, is_there in zip(runs, present, strict=True):
-        if not is_there:
-            problems.append(
-                f"the databases of `{run.name}` are not where they were, so that schemas and results are not shown; "
-                "`--db` tells where they are"
-            )
+    unreadable = _read_schemas(runs, databases, schemas, problems)
     if any(run.settings["plug_value"] and "execution" in run.metrics for run in runs):
         problems.append(
             "values of the golds were plugged into predictions; the results shown are of predictions as they stand"
@@ -268,8 +263,8 @@ def examples_data(
             "question": None if item.question is None else visible(item.question),
             "features": [names.index(name) for name in item.features],
             "answers": [
-                _answer(run, other, has_database=is_there)
-                for run, other, is_there in zip(runs, group, present, strict=True)
+                _answer(run, other, has_database=(number, item.db_id) not in unreadable)
+                for number, (run, other) in enumerate(zip(runs, group, strict=True))
             ],
         }
         if first.summary["joint_all"]:
@@ -285,6 +280,38 @@ def examples_data(
         "items": items,
     }
     return data, problems
+
+
+def _read_schemas(
+    runs: Sequence[Run], databases: Sequence[str], schemas: dict[str, str], problems: list[str]
+) -> set[tuple[int, str]]:
+    """Read the schemas of databases, and tell which of which run cannot be read; one that cannot leaves the others."""
+    unreadable = set()
+    for number, run in enumerate(runs):
+        absent = [db_id for db_id in databases if not run.database(db_id).is_file()]
+        if len(absent) == len(databases):
+            unreadable |= {(number, db_id) for db_id in databases}
+            problems.append(
+                f"the databases of `{run.name}` are not where they were, so that schemas and results are not shown; "
+                "`--db` tells where they are"
+            )
+            continue
+        for db_id in databases:
+            schema, problem = ("", "there is no such file") if db_id in absent else _schema(run.database(db_id))
+            if problem is None:
+                schemas.setdefault(db_id, schema)
+            else:
+                unreadable.add((number, db_id))
+                problems.append(f"results on `{visible(db_id)}` of `{visible(run.name)}` are not shown: {problem}")
+    return unreadable
+
+
+def _schema(database: Path) -> tuple[str, str | None]:
+    """The schema of a database, or why it cannot be read."""
+    try:
+        return visible(schema_text(tables_of_database(database), SchemaStyle(keys=True))), None
+    except QsqlError as error:
+        return "", visible(str(error).partition("\nhint: ")[0])
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:
@@ -319,15 +346,23 @@ def _answer(run: Run, item: Item, *, has_database: bool) -> dict[str, Any]:
         answer["partial"] = [verdict["partial"][component] for component in results.COMPONENTS]
     tells_apart = verdict["state"] == "scored" and verdict["execution"] is False and verdict["failed_on"]
     if has_database and tells_apart and item.prediction is not None:
-        found = results_on(run.database(item.db_id, verdict["failed_on"]), item.gold, item.prediction, run.settings)
-        answer["results"] = {
-            "file": visible(found.file),
-            "gold": _result(found.gold),
-            "prediction": _result(found.prediction),
-        }
-        if found.are_reordered:
-            answer["results"]["reordered"] = True
+        file = run.database(item.db_id, verdict["failed_on"])
+        try:
+            answer["results"] = _results(results_on(file, item.gold, item.prediction, run.settings))
+        except QsqlError as error:
+            # A variant that has gone, or is in use: the verdict stands without it.
+            said = visible(str(error).partition("\nhint: ")[0])
+            answer["detail"] = f"{answer['detail']}; its results are not shown: {said}" if "detail" in answer else said
     return answer
+
+
+def _results(found: Results) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "file": visible(found.file),
+        "gold": _result(found.gold),
+        "prediction": _result(found.prediction),
+    }
+    return {**shown, "reordered": True} if found.are_reordered else shown
 
 
 def _result(result: Result) -> dict[str, Any]:
@@ -376,6 +411,7 @@ def write_page(page: Page, data: Mapping[str, Any], path: Path) -> None:
         "problems": page.problems,
         "sections": sections,
         "footer": page.footer,
+        "generator": f"qsql {__version__}",
     }
     results.write_text(
         path,

@@ -68,11 +68,6 @@ class Run:
         """The settings of the evaluation."""
         return dict(self.evaluation["settings"])
 
-    @property
-    def has_databases(self) -> bool:
-        """Whether the databases are there to be looked at."""
-        return all(self.database(db_id).is_file() for db_id in {item.db_id for item in self.items})
-
     def database(self, db_id: str, file: str | None = None) -> Path:
         """Path of a file of the suite of a database, by default the main one.
 
@@ -85,6 +80,14 @@ class Run:
         if {"/", "\\", "\0"} & set(file) or file in {"", ".", ".."}:
             raise QsqlError(f"`{file}` is not the name of a database file\nhint: score the predictions again")
         return main.with_name(file)
+
+    def inputs(self) -> list[Path]:
+        """What the run was made from and what it consists of; no output may take the place of any of it."""
+        origin = Path(self.evaluation.get("directory", "."))
+        own = [self.directory / name for name in (*results.EVALUATION_FILES, *results.GENERATION_FILES, results.RUN)]
+        read = [origin / self.settings[name] for name in ("gold", "predictions")]
+        databases = [self.database_dir / db_id for db_id in {item.db_id for item in self.items}]
+        return [*own, *read, *databases, *([self.tables] if self.tables is not None else [])]
 
     @cached_property
     def metrics(self) -> list[str]:

@@ -14,8 +14,10 @@ from qsql import results
 from qsql._core import QsqlError, __version__, database_file
 from qsql.config import Config, load_config, nearest
 from qsql.machine import free_disk, visible_gpus
+from qsql.outputs import is_same, refuse_inputs
 from qsql.train import environment
 from qsql.train.arguments import known_arguments, known_templates
+from qsql.train.curves import CURVES
 from qsql.train.dataset import CHARACTERS_PER_TOKEN, Part, read_parts
 from qsql.train.memory import KNOWN_SHAPES, Shape, Training, checkpoint_bytes, estimate, row_budget
 from qsql.train.sharding import (
@@ -25,7 +27,7 @@ from qsql.train.sharding import (
     needs_plain_checkpointing,
     shards,
 )
-from qsql.training_log import TRAINER_STATE
+from qsql.training_log import EXECUTION_LOG, STEP_LOG, TRAINER_LOG, TRAINER_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,6 +159,7 @@ def make_plan(path: Path, overrides: Sequence[str] = (), options: Options | None
     padding_free = _padding_free(values, options, model)
     gpus = [] if values.get("use_cpu") else visible_gpus()
     run_directory = Path(str(values["output_dir"]))
+    _require_place(run_directory, path, values, model)
     resume_from = _checkpoint(run_directory, values, resume=options.resume)
     training = _training(values, train, shape, len(gpus) or 1, options, padding_free=padding_free)
     examples = _trained_examples(values, train)
@@ -202,6 +205,8 @@ def write_plan(plan: Plan, argv: Sequence[str]) -> Path:
 
     directory = plan.run_directory
     results.make_run_directory(directory)
+    if plan.resume_from is None and plan.config.values.get("overwrite_output_dir"):
+        results.clear_run(directory, (), {"training"})
     path = directory / CONFIG_FILE
     values = dict(plan.config.values)
     if plan.resume_from is not None:
@@ -455,6 +460,25 @@ def _disk(values: dict[str, Any], size: int, steps: int, shape: Shape | None, tr
     # A new checkpoint is written before the oldest goes, and the best one is kept beside the last.
     kept = min(count, int(limit) + 1 + bool(values.get("load_best_model_at_end"))) if limit else count
     return kept * size + final
+
+
+def _require_place(run_directory: Path, config: Path, values: dict[str, Any], model: Path | None) -> None:
+    """See that a run may be written to a directory; see `qsql.outputs` for what may be replaced."""
+    for known in (model, Path(str(values.get("dataset_dir", "data")))):
+        if known is not None and known.exists() and is_same(run_directory, known):
+            raise QsqlError(
+                f"output_dir is `{run_directory}`, which is read, and would be written over\n"
+                "hint: choose another output_dir"
+            )
+    names = (CONFIG_FILE, LOG, EXECUTION_LOG, STEP_LOG, TRAINER_LOG, CURVES)
+    own: dict[str, Any] = {}
+    try:
+        own = results.require_own(run_directory, names, "training", "overwrite_output_dir=true")
+    except QsqlError:
+        if not values.get("overwrite_output_dir"):
+            raise
+    if not own:
+        refuse_inputs(run_directory / CONFIG_FILE, [config])
 
 
 def _checkpoint(run_directory: Path, values: dict[str, Any], *, resume: bool) -> Path | None:

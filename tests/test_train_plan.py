@@ -330,6 +330,51 @@ def test_a_run_is_resumed_by_the_metric_it_began_with_and_not_after_its_end(plan
     assert resume(config={"metric_for_best_model": same}, outcome={"steps": steps - 1}).resume_from == checkpoint
 
 
+@pytest.mark.parametrize(
+    "name", ["train.yaml", "train.log", "steps.jsonl", "trainer_log.jsonl", "curves.png", "run.json"]
+)
+def test_files_of_something_else_are_not_overwritten(plan, tmp_path, name):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / name).write_text("mine: 1\n" if name != "run.json" else '{"mine": 1}', encoding="utf-8")
+    with pytest.raises(QsqlError, match=rf"{name}` .*\nhint: name another run directory"):
+        plan()
+    assert "mine" in (out / name).read_text(encoding="utf-8")
+    write_plan(plan("overwrite_output_dir=true"), [])
+    assert json.loads((out / "run.json").read_text(encoding="utf-8"))["training"]["steps"] > 0
+    # What a run has left that came to nothing is its own.
+    write_plan(plan(), [])
+
+
+def test_a_training_run_does_not_join_an_evaluation(plan, tmp_path):
+    (tmp_path / "run").mkdir()
+    record = json.dumps({"schema_version": 1, "evaluation": {}})
+    (tmp_path / "run" / "run.json").write_text(record, encoding="utf-8")
+    (tmp_path / "run" / "train.log").write_text("mine", encoding="utf-8")
+    with pytest.raises(QsqlError, match=r"train\.log` exists"):
+        plan()
+
+
+def test_what_a_run_reads_is_not_where_it_writes(plan, data, model, tmp_path):
+    for folder in (data, model):
+        for overwrite in ("false", "true"):
+            with pytest.raises(QsqlError, match=r"output_dir is .* which is read, and would be written over\nhint: "):
+                plan(f"output_dir={folder}", f"overwrite_output_dir={overwrite}")
+    (tmp_path / "link").symlink_to(model, target_is_directory=True)
+    with pytest.raises(QsqlError, match="which is read"):
+        plan(f"output_dir={tmp_path / 'link'}")
+    # The configuration of a run has the name that is given to what is resolved of it.
+    config = tmp_path / "own" / "train.yaml"
+    config.parent.mkdir()
+    config.write_bytes((CONFIGS / "tiny_cpu.yaml").read_bytes())
+    for overwrite in ("false", "true"):
+        with pytest.raises(QsqlError, match=r"train\.yaml` (exists|is read)"):
+            plan(f"output_dir={config.parent}", f"overwrite_output_dir={overwrite}", config=config)
+    # That of an earlier run is read to do it again.
+    write_plan(plan(), [])
+    write_plan(plan(config=tmp_path / "run" / "train.yaml"), [])
+
+
 def test_a_checkpoint_that_was_cut_off_is_named(plan, tmp_path):
     folder = tmp_path / "run" / "checkpoint-5"
     folder.mkdir(parents=True)

@@ -143,13 +143,14 @@ def evaluate(
     results.make_run_directory(out)
     finished = results.finished_verdicts(out, record["fingerprint"])
     results.write_record(out, "evaluation", record)
-    with results.VerdictFile(out, finished.values()) as file:
-        results.write_text(out / results.EXAMPLES, _texts(examples, pairing))
-        try:
+    try:
+        with results.VerdictFile(out, finished.values()) as file:
+            results.write_text(out / results.EXAMPLES, _texts(examples, pairing))
             verdicts = _score(scorer, settings.etype, examples, pairing, finished, file, progress)
-        except KeyboardInterrupt as interrupt:
-            raise Interrupted(file.count, len(examples)) from interrupt
-        file.finish()
+            file.finish()
+    except KeyboardInterrupt as interrupt:
+        # What the file holds, however far the interrupted one came with writing.
+        raise Interrupted(len(results.finished_verdicts(out, record["fingerprint"])), len(examples)) from interrupt
     scored = evaluation(verdicts)
     results.write_json(out / results.SUMMARY, scored.summary)
     return scored

@@ -311,11 +311,6 @@ class VerdictFile:
             temporary.unlink(missing_ok=True)
             raise unwritable(directory / PARTIAL, error) if isinstance(error, OSError) else error from None
 
-    @property
-    def count(self) -> int:
-        """How many verdicts are written and outlive the process."""
-        return len(self._lines)
-
     def __enter__(self) -> VerdictFile:  # noqa: PYI034 - `Self` came with Python 3.11
         return self
 

@@ -10,7 +10,8 @@ import os
 import random
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
@@ -71,11 +72,17 @@ class OpenAIEngine:
         """
         self._stopped.clear()
         self._failure = None
-        pool = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="qsql-openai")
+        waiting: SimpleQueue[tuple[Future[list[Completion]], Request] | None] = SimpleQueue()
+        pending: dict[Future[list[Completion]], int] = {}
+        for position, request in enumerate(requests):
+            future: Future[list[Completion]] = Future()
+            pending[future] = position
+            waiting.put((future, request))
+        threads = min(self._settings.concurrency, len(requests))
         try:
-            pending: dict[Future[list[Completion]], int] = {
-                pool.submit(self._complete, request, decoding): position for position, request in enumerate(requests)
-            }
+            for _ in range(threads):
+                # A request cannot be broken off: daemons do not keep a run that was stopped until it is answered.
+                threading.Thread(target=self._work, args=(waiting, decoding), name="qsql-openai", daemon=True).start()
             while pending:
                 done, _ = wait(pending, return_when=FIRST_COMPLETED)
                 finished = [(pending.pop(future), future) for future in done]
@@ -86,7 +93,10 @@ class OpenAIEngine:
                 raise self._failure
         finally:
             self._stopped.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+            for future in pending:
+                future.cancel()
+            for _ in range(threads):
+                waiting.put(None)
 
     def describe(self) -> dict[str, Any]:
         """The server, as far as it can be told from here."""
@@ -95,6 +105,17 @@ class OpenAIEngine:
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
+
+    def _work(self, waiting: SimpleQueue[tuple[Future[list[Completion]], Request] | None], decoding: Decoding) -> None:
+        """What a thread does: one request after the other."""
+        while (item := waiting.get()) is not None:
+            future, request = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(self._complete(request, decoding))
+            except BaseException as error:  # noqa: BLE001 - the thread that waits raises it
+                future.set_exception(error)
 
     def _complete(self, request: Request, decoding: Decoding) -> list[Completion]:
         """Complete one request; its failure stops all others."""

@@ -108,7 +108,9 @@ def generate(
         finish(out, lines)
         engine = run.described()
     except KeyboardInterrupt as interrupt:
-        raise Interrupted(len(run.lines), len(questions)) from interrupt
+        # What the file holds, however far the interrupted one came with writing.
+        kept, _ = finished_lines(out, record["fingerprint"])
+        raise Interrupted(len(kept), len(questions)) from interrupt
     finally:
         run.close()
     outcome = {

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from processes import PATIENCE
 
 from qsql import demo
 
@@ -54,7 +55,7 @@ def run_qsql():
         command = [sys.executable, "-m", "qsql", *map(str, arguments)]
         environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", **options.pop("env", {})}
         return subprocess.run(
-            command, capture_output=True, text=True, env=environment, check=False, timeout=100, **options
+            command, capture_output=True, text=True, env=environment, check=False, timeout=PATIENCE, **options
         )
 
     return run

@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import contextmanager
 
-PATIENCE = 100.0
+PATIENCE = 300.0
 """Seconds after which a test says that something hangs. No limit on how fast anything is."""
 
 

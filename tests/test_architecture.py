@@ -102,3 +102,39 @@ def test_files_stay_readable():
     sources = [*(ROOT / "rust").rglob("*.rs"), *PACKAGE.rglob("*.py"), *(ROOT / "tests").glob("*.*")]
     long = {str(path): lines for path in sources if (lines := path.read_text(encoding="utf-8").count("\n")) > 600}
     assert long == {}
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_processes_of_tests_are_started_by_the_helper_that_ends_them(path):
+    """What outlives a test that fails disturbs others, and on a busy machine a sleep is shorter than it looks."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert path.name in {"processes.py", "browser.py"} or called.isdisjoint({"subprocess.Popen", "time.sleep"})
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_test_asserts_something(path):
+    functions = {
+        node.name: node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+    def asserts(function):
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assert):
+                return True
+            if isinstance(node, ast.Call):
+                text = ast.unparse(node)
+                if ".raises(" in text or "check=True" in text:
+                    return True
+        return False
+
+    asserting = {name for name, function in functions.items() if asserts(function)}
+    for name, function in functions.items():
+        if name.startswith("test_") and name not in asserting:
+            called = {ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
+            assert called & asserting, f"{name} asserts nothing"

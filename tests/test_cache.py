@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
+from processes import started
 
 from qsql import Scorer, demo
 from qsql.data import read_examples, read_predictions
@@ -106,12 +107,11 @@ def test_processes_share_a_folder(demo_databases, jobs, tmp_path):
     (tmp_path / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
     cache = tmp_path / "cache"
     command = [sys.executable, "-c", code, str(demo_databases), str(tmp_path / "jobs.json"), str(cache)]
-    writers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
-    for writer in writers:
-        assert writer.stdout.readline()
-        writer.kill()
-    for writer in writers:
-        writer.communicate()
+    with ExitStack() as stack:
+        writers = [stack.enter_context(started(command)) for _ in range(3)]
+        for writer in writers:
+            assert writer.stdout.readline() == "\n"
+            writer.kill()
     scorer = Scorer(demo_databases, cache_dir=cache)
     plain = Scorer(demo_databases)
     assert summaries(scorer.score(*jobs, "exec")) == summaries(plain.score(*jobs, "exec"))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from processes import PATIENCE
 
 from qsql import QsqlError, Scorer, check
 from qsql._core import describe, describe_definitions
@@ -120,10 +121,11 @@ def test_denotations_stop_at_the_limits(databases):
 
 def test_a_database_that_cannot_be_read_has_no_denotations(databases):
     (databases / "music" / "music.sqlite").write_bytes(b"no database" * 1000)
-    [found] = Scorer(databases).denotations(["SELECT 1 FROM singer"], ["music"])
-    assert found.state == "database_error"
-    with pytest.raises(QsqlError, match="`other` not found"):
-        Scorer(databases).denotations(["SELECT 1"], ["other"])
+    found = Scorer(databases).denotations(["SELECT 1 FROM singer", "SELECT 1"], ["music", "other"])
+    assert [one.state for one in found] == ["database_error"] * 2
+    assert [one.detail.partition(" `")[0] for one in found] == ["file is not a database", "no file"]
+    with pytest.raises(QsqlError, match="is not a database name"):
+        Scorer(databases).denotations(["SELECT 1"], [".."])
 
 
 def test_tables_are_described_alike_from_file_and_text(databases):
@@ -169,7 +171,7 @@ thread.join()
 
 
 def test_nested_definitions_need_no_stack_of_the_caller():
-    done = subprocess.run([sys.executable, "-c", NESTED], capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run([sys.executable, "-c", NESTED], capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert (done.returncode, done.stdout) == (0, "done\n")
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
-import time
 
 import pytest
+from processes import started, stop, wait_for
 
 from qsql import demo
 
@@ -249,16 +248,11 @@ def test_a_stopped_run_goes_on_where_it_was(run_qsql, demo_databases, tmp_path, 
     gold, pred = slow_run
     out = tmp_path / "run"
     command = ["eval", "--gold", gold, "--pred", pred, "--db", demo_databases, "--out", out]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "qsql", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
     partial = out / "verdicts.jsonl.partial"
-    while not (partial.exists() and partial.read_text(encoding="utf-8").count("\n") >= 1024):
-        assert child.poll() is None
-        time.sleep(0.01)
-    child.send_signal(signal_)
-    _, stderr = child.communicate(timeout=20)
-    assert child.returncode == (130 if signal_ == signal.SIGINT else -signal_)
+    with started([sys.executable, "-m", "qsql", *command]) as process:
+        wait_for(lambda: partial.exists() and partial.read_bytes().count(b"\n") >= 1024, process)
+        status, _, stderr = stop(process, signal_)
+    assert status == (130 if signal_ == signal.SIGINT else -signal_)
     assert ("the same command goes on" in stderr) == (signal_ == signal.SIGINT)
     assert not (out / "verdicts.jsonl").exists()
 

@@ -6,12 +6,13 @@ import asyncio
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
+from processes import PATIENCE, started, stop
 
 from qsql import QsqlError, Scorer, demo, score_async
 
@@ -44,7 +45,7 @@ def test_many_threads_get_their_own_verdicts(demo_databases, threads):
 
 
 def test_the_event_loop_goes_on_while_a_batch_is_scored(demo_databases):
-    scorer = Scorer(demo_databases, threads=1, timeout=60, max_steps=200_000_000)
+    scorer = Scorer(demo_databases, threads=1, timeout=3600, max_steps=200_000_000)
 
     async def main():
         task = asyncio.create_task(score_async(scorer, ["SELECT 1"], [ENDLESS], [DB_ID], "exec"))
@@ -75,13 +76,18 @@ def test_several_tasks_share_a_scorer(demo_databases):
 
 
 def test_a_cancelled_task_stops_its_queries(demo_databases):
-    scorer = Scorer(demo_databases, threads=1, timeout=600, max_steps=10**15)
+    scorer = Scorer(demo_databases, threads=1, timeout=3600, max_steps=10**15)
     ended = []
 
     async def main():
-        call = score_async(scorer, ["SELECT 1"], [ENDLESS], [DB_ID], "exec")
+        runs, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def tell(*_):
+            loop.call_soon_threadsafe(runs.set)
+
+        call = score_async(scorer, ["SELECT 1"], [ENDLESS], [DB_ID], "exec", progress=tell)
         task = asyncio.create_task(call)
-        await asyncio.sleep(0.3)
+        await runs.wait()
         task.cancel()
         try:
             await task
@@ -101,15 +107,13 @@ def test_errors_come_through_a_task(demo_databases):
 def test_ctrl_c_ends_asyncio_run(demo_databases):
     code = f"""
 import asyncio, qsql
-scorer = qsql.Scorer({str(demo_databases)!r}, timeout=600, max_steps=10**15)
-print("ready", flush=True)
-asyncio.run(qsql.score_async(scorer, ["SELECT 1"], [{ENDLESS!r}], ["seed_bank"], "exec"))
+scorer = qsql.Scorer({str(demo_databases)!r}, timeout=3600, max_steps=10**15)
+tell = lambda *_: print("running", flush=True)
+asyncio.run(qsql.score_async(scorer, ["SELECT 1"], [{ENDLESS!r}], ["seed_bank"], "exec", progress=tell))
 """
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert child.stdout.readline() == "ready\n"
-    time.sleep(0.5)
-    child.send_signal(2)
-    _, stderr = child.communicate(timeout=30)
+    with started([sys.executable, "-c", code]) as process:
+        assert process.stdout.readline() == "running\n"
+        _, _, stderr = stop(process, signal.SIGINT)
     assert "KeyboardInterrupt" in stderr
 
 
@@ -136,7 +140,7 @@ stop.set()
 for worker in workers:
     worker.join()
 """
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=PATIENCE)
 
 
 def judged_elsewhere(scorer):

@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ def databases(demo_databases, tmp_path):
 
 def score_while(databases, fault, predictions, gold=GOLD):
     """Score predictions, and let the fault happen when some are done."""
-    scorer = Scorer(databases, threads=1, timeout=60)
+    scorer = Scorer(databases, threads=1, timeout=FOREVER)
     happened = threading.Event()
 
     def progress(done, total):
@@ -48,6 +47,7 @@ def score_while(databases, fault, predictions, gold=GOLD):
 
 
 # Right everywhere, and slow enough for a fault to come in between.
+FOREVER = 3600
 LIMITS = range(1_000_000, 1_000_010)
 PREDICTIONS = [f"{GOLD} WHERE {limit} = ({SLOW.format(limit=limit)})" for limit in LIMITS]
 
@@ -235,13 +235,12 @@ def test_databases_that_may_not_be_read_are_named(databases, run_qsql):
 
 
 def test_an_interrupted_call_leaves_the_scorer_whole(databases):
-    scorer = Scorer(databases, threads=2, timeout=60)
+    # Nothing else would end it before the test counts as hanging.
+    scorer = Scorer(databases, threads=2, timeout=FOREVER, max_steps=10**15)
 
     def stop(*_):
         raise TimeoutError
 
-    started = time.monotonic()
     with pytest.raises(TimeoutError):
         scorer.score([GOLD], [SLOW.format(limit=10**12)], ["seed_bank"], progress=stop)
-    assert time.monotonic() - started < 30
     assert scorer.execution([GOLD], [f"{GOLD} WHERE 1"], ["seed_bank"]).tolist() == [True]

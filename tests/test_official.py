@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import PATIENCE
 
 from qsql import demo
 
@@ -29,7 +30,7 @@ def official():
     def run(*arguments, **options):
         command = [sys.executable, "-m", "qsql.official", *map(str, arguments)]
         environment = {**os.environ, **options.pop("env", {})}
-        return subprocess.run(command, capture_output=True, env=environment, check=False, timeout=100, **options)
+        return subprocess.run(command, capture_output=True, env=environment, check=False, timeout=PATIENCE, **options)
 
     return run
 
@@ -122,7 +123,7 @@ def test_a_reader_who_has_seen_enough_is_no_traceback(demo_databases):
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        list(map(str, command)), stdout=write, stderr=subprocess.PIPE, check=False, timeout=100, text=True
+        list(map(str, command)), stdout=write, stderr=subprocess.PIPE, check=False, timeout=PATIENCE, text=True
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")

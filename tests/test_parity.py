@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from processes import PATIENCE
 
 from qsql import Scorer
 from qsql.data import read_examples, read_predictions
@@ -104,7 +105,7 @@ def test_the_official_output_is_reproduced_byte_for_byte(spider, run_qsql, name)
     inputs += ["--db", spider / "databases", "--table", spider / "tables.json", "--etype", "all"]
     theirs = (spider / "official_stdout" / f"{name}.txt").read_bytes()
     command = [sys.executable, "-m", "qsql.official", *map(str, inputs)]
-    assert subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=100).stdout == theirs
+    assert subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=PATIENCE).stdout == theirs
     count_table = f"{'':20} {'easy':20} "
     text = theirs.decode()
     assert run_qsql("eval", *inputs, "--format", "official").stdout == text[text.index(count_table) :]

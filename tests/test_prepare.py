@@ -9,13 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import planted
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from processes import started, stop
 
 from qsql import QsqlError, demo
 from qsql.prepare import Settings, load_settings, prepare, read_report
@@ -497,25 +497,24 @@ def test_ctrl_c_leaves_what_was_there(spider_folder, tmp_path):
     )
     config = tmp_path / "config.yaml"
     config.write_text("max_steps: 1000000000000\n")
-    command = [
-        sys.executable,
-        "-m",
-        "qsql",
-        "data",
-        "prepare",
-        str(spider_folder),
-        "--config",
-        str(config),
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(3)
-        assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
+    options = [spider_folder, "--config", config, "--out", tmp_path / "out"]
+    with started([sys.executable, "-c", SAYS_WHEN_EXECUTING, "data", "prepare", *options]) as process:
+        assert process.stdout.readline() == "executing\n"
+        status, _, said = stop(process, signal.SIGINT)
+    assert (status, said) == (130, f"interrupted; `{tmp_path / 'out'}` is as it was\n")
     assert digests(tmp_path / "out") == before
     assert not list(tmp_path.glob(".out*"))
+
+
+SAYS_WHEN_EXECUTING = """
+from qsql.prepare import clean
+execute = clean.drop_unexecutable
+def tell(*arguments, progress, **options):
+    return execute(*arguments, progress=lambda *_: print("executing", flush=True), **options)
+clean.drop_unexecutable = tell
+from qsql.cli import main
+main()
+"""
 
 
 def _cut_off(file):

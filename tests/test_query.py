@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import signal
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing
 
 import corpus
+import psutil
 import pytest
+from processes import started, stop, wait_for
 
 import qsql
 
@@ -93,10 +94,18 @@ def test_a_file_that_is_no_database_says_so(tmp_path):
 
 
 def test_ctrl_c_stops_it(database):
-    call = f"qsql.query({str(database)!r}, {ENDLESS.format('count(*)')!r}, max_steps=2**60)"
+    call = f"qsql.query({str(database)!r}, {ENDLESS.format('count(*)')!r}, max_steps=2**60, timeout=3600)"
     code = f"import qsql; print('go', flush=True); {call}"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) != 0
-        assert b"KeyboardInterrupt" in process.stderr.read()
+    with started([sys.executable, "-c", code]) as process:
+        assert process.stdout.readline() == "go\n"
+        begun = cpu_seconds(process)
+        # It computes, so that it is in the query by now.
+        wait_for(lambda: cpu_seconds(process) > begun + 0.3, process)
+        status, _, said = stop(process, signal.SIGINT)
+    assert status != 0
+    assert "KeyboardInterrupt" in said
+
+
+def cpu_seconds(process):
+    times = psutil.Process(process.pid).cpu_times()
+    return times.user + times.system

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from processes import PATIENCE
 
 from qsql import QsqlError, rewards
 from qsql.rewards import (
@@ -424,10 +425,10 @@ def test_workers_of_every_kind_get_the_same_rewards(databases):
     columns = {"query": [GOLD] * 2, "db_id": ["shop"] * 2}
     assert reward(*arguments, **columns) == [1.0, 0.0]
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = pool.submit(reward, *arguments, **columns).result(timeout=60)
+        found = pool.submit(reward, *arguments, **columns).result(timeout=PATIENCE)
         assert found == [1.0, 0.0]
         score = partial(compute_score, database_dir=str(databases))
-        assert pool.submit(score, "s", GOLD, GOLD, {"db_id": "shop"}).result(timeout=60)["score"] == 1.0
+        assert pool.submit(score, "s", GOLD, GOLD, {"db_id": "shop"}).result(timeout=PATIENCE)["score"] == 1.0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -455,7 +456,7 @@ stop.set()
 thread.join()
 """
     environment = {**os.environ, "QSQL_DATABASES": str(databases), "PYTHONWARNINGS": "ignore"}
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=environment)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE, env=environment)
 
 
 def test_threads_share_a_reward(databases):

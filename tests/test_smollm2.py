@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from processes import PATIENCE
+
 
 def convert(*arguments):
     command = [sys.executable, "-m", "qsql.train.smollm2", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 def test_weights_that_are_not_there_are_an_error(tmp_path):

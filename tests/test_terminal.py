@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 
 import pytest
+from processes import PATIENCE, qsql, started
 
 from qsql import demo, results
 from qsql.evaluate import Settings, evaluate
@@ -23,13 +22,12 @@ def run_on_terminal(*arguments):
     """Run `qsql` with stderr on a terminal of 80 columns; returns its status, stdout and what the terminal got."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "xterm-256color"}
-    command = [sys.executable, "-m", "qsql", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, env=environment) as child:
+    with started(qsql(*arguments), stderr=theirs, env=environment) as child:
         os.close(theirs)
         shown = b""
         while piece := read_terminal(ours):
             shown += piece
-        stdout = child.stdout.read()
+        stdout, _ = child.communicate(timeout=PATIENCE)
     os.close(ours)
     return child.returncode, stdout, shown.decode()
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "configs" / "train" / "tiny_cpu.yaml"
@@ -40,7 +41,12 @@ def train(train_command):
 
     def run(out, *arguments):
         return subprocess.run(
-            train_command(out, *arguments), capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=110
+            train_command(out, *arguments),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=ENVIRONMENT,
+            timeout=PATIENCE,
         )
 
     return run

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ENVIRONMENT, ROOT, read_lines
+from processes import PATIENCE
 
 from qsql.rewards import STATES
 
@@ -59,7 +60,7 @@ def learned(tmp_path_factory):
     """A finished run of the example, without arguments but for its length: its folder and output."""
     out = tmp_path_factory.mktemp("grpo")
     command = [sys.executable, EXAMPLE, "--out", out, "--steps", str(STEPS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=RL_ENVIRONMENT, timeout=110)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=RL_ENVIRONMENT, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
@@ -106,7 +107,7 @@ def test_the_trainer_gets_the_rewards_of_what_it_is_given(tmp_path):
         text=True,
         check=False,
         env=RL_ENVIRONMENT,
-        timeout=110,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
@@ -119,7 +120,7 @@ def test_the_trainer_gets_the_rewards_of_what_it_is_given(tmp_path):
 def test_a_prepared_data_set_is_trained_on_as_a_conversation(tiny, tmp_path):
     places = ["--model", tiny / "model", "--data", tiny / "data", "--db", tiny / "databases", "--out", tmp_path]
     command = [sys.executable, EXAMPLE, *places, "--steps", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=RL_ENVIRONMENT, timeout=110)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=RL_ENVIRONMENT, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     (line,) = read_lines(tmp_path / "rewards.jsonl")
     assert len(line["completions"]) == 64

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import ENVIRONMENT, read_lines
+from processes import PATIENCE
 
 from qsql import QsqlError
 from qsql.config import Config
@@ -44,7 +45,7 @@ def test_the_checkpoint_with_the_most_right_answers_is_kept(tiny, train_command,
     options = Options(select="execution", database_dir=tiny / "databases", validation_sample=5)
     write_plan(make_plan(Path(config), overrides, options), ["qsql"])
     command = [sys.executable, "-c", REPLACED, str(out), str(tiny / "data" / "validation.json")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=110)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-3000:]
     state = json.loads((out / "trainer_state.json").read_text(encoding="utf-8"))
     losses = {entry["step"]: entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry}

@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import ENVIRONMENT, TINY, read_lines
 from datasets import Dataset
+from processes import PATIENCE
 
 from qsql import QsqlError
 from qsql.machine import Gpu
@@ -136,7 +137,7 @@ def test_groups_of_layers_train_as_the_whole_model(tmp_path):
     out = tmp_path / "trained.json"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += [fsdp_worker.__file__, str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=110)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     trained = json.loads(out.read_text())
     # One group more holds what is no layer.

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from conftest import ENVIRONMENT, read_lines
+from processes import started, stop, wait_for
 
-PATIENCE = 100.0
 WHOLE = ["save_strategy=no", "eval_strategy=no", "load_best_model_at_end=false", "metric_for_best_model=loss"]
 
 
@@ -22,15 +21,6 @@ def finished(train, tiny, tmp_path_factory):
     done = train(out, "--select", "execution", "--db", tiny / "databases", "--validation-sample", 4)
     assert done.returncode == 0, done.stderr
     return out, done
-
-
-def wait_for(condition, child):
-    """Wait until something is so; fails if the process ends before."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert child.poll() is None, child.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def workers(out):
@@ -93,16 +83,12 @@ def test_the_saved_model_answers_prompts(finished):
 def test_a_run_that_was_killed_is_resumed_to_the_same_end(finished, train, train_command, tmp_path, tiny):
     out = tmp_path / "run"
     selection = ["--select", "execution", "--db", tiny / "databases", "--validation-sample", 4]
-    child = subprocess.Popen(
-        train_command(out, *selection), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
-    wait_for((out / "checkpoint-10" / "trainer_state.json").exists, child)
-    child.kill()
-    child.communicate()
-    deadline = time.monotonic() + 10
-    while workers(out):
-        assert time.monotonic() < deadline, "the worker outlives the process that started it"
-        time.sleep(0.05)
+    with started(train_command(out, *selection), stdout=subprocess.DEVNULL, env=ENVIRONMENT) as child:
+        wait_for((out / "checkpoint-10" / "trainer_state.json").exists, child)
+        child.kill()
+        child.communicate()
+        # The worker is in a session of its own; it does not outlive the process that started it.
+        wait_for(lambda: not workers(out))
     done = train(out, *selection)
     assert done.returncode == 1
     assert "holds an earlier run\nhint: `--resume`" in done.stderr
@@ -119,15 +105,13 @@ def test_a_run_that_was_killed_is_resumed_to_the_same_end(finished, train, train
     )
 
 
-def test_ctrl_c_ends_the_worker_and_keeps_the_log(train_command, tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_the_worker_and_keeps_the_log(train_command, tmp_path, number, status):
     out = tmp_path / "run"
-    child = subprocess.Popen(
-        train_command(out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
-    wait_for(lambda: (out / "steps.jsonl").exists() and len(read_lines(out / "steps.jsonl")) >= 2, child)
-    child.send_signal(signal.SIGINT)
-    _, stderr = child.communicate(timeout=60)
-    assert child.returncode == 130
+    with started(train_command(out), stdout=subprocess.DEVNULL, env=ENVIRONMENT) as child:
+        wait_for(lambda: (out / "steps.jsonl").exists() and len(read_lines(out / "steps.jsonl")) >= 2, child)
+        found, _, stderr = stop(child, number)
+    assert found == status
     assert "interrupted; " in stderr
     assert not workers(out)
     assert "KeyboardInterrupt" in (out / "train.log").read_text(encoding="utf-8")

@@ -6,10 +6,9 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 
 import pytest
+from processes import qsql, started, stop, wait_for
 
 torch = pytest.importorskip("torch")
 import safetensors.torch  # noqa: E402
@@ -335,17 +334,10 @@ def test_a_killed_run_resumed_equals_an_uninterrupted_one(model, tmp_path, run_q
         *("generate", "--data", EXAMPLES, "--tables", demo.TABLES, "--model", model, "--max-new-tokens", "48"),
         *("--out", tmp_path / "run", "--limit", "16", "batch_rows=2"),
     ]
-    with subprocess.Popen(
-        [sys.executable, "-m", "qsql", *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    ) as process:
-        predictions = tmp_path / "run" / "predictions.jsonl"
-        while not (predictions.exists() and predictions.read_bytes().count(b"\n") >= 4):
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
+    predictions = tmp_path / "run" / "predictions.jsonl"
+    with started(qsql(*arguments), env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: predictions.exists() and predictions.read_bytes().count(b"\n") >= 4, process)
+        stop(process, signal.SIGKILL)
     # A kill in the middle of a line, wherever it really came.
     whole_lines = predictions.read_bytes().splitlines(keepends=True)
     predictions.write_bytes(b"".join(whole_lines[:4]) + whole_lines[4][:30] if len(whole_lines) > 4 else b"")
@@ -361,20 +353,12 @@ def test_ctrl_c_keeps_finished_batches_and_says_how_to_go_on(model, tmp_path):
         *("generate", "--data", EXAMPLES, "--tables", demo.TABLES, "--model", model, "--out", tmp_path / "run"),
         *("batch_rows=1", "max_new_tokens=200"),
     ]
-    with subprocess.Popen(
-        [sys.executable, "-m", "qsql", *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        predictions = tmp_path / "run" / "predictions.jsonl"
-        while not (predictions.exists() and predictions.read_bytes().count(b"\n") >= 2):
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.001)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
-        assert "interrupted; the same command goes on" in process.stderr.read()
+    predictions = tmp_path / "run" / "predictions.jsonl"
+    with started(qsql(*arguments), env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: predictions.exists() and predictions.read_bytes().count(b"\n") >= 2, process)
+        status, _, said = stop(process, signal.SIGINT)
+    assert status == 130
+    assert "interrupted; the same command goes on" in said
     kept = predictions.read_text(encoding="utf-8").splitlines()
     assert 2 <= len(kept) < 48
     assert all(json.loads(line)["completion"] is not None for line in kept)

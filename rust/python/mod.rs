@@ -19,6 +19,7 @@ mod pickle;
 mod query;
 mod scorer;
 mod spider;
+mod verdict;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -30,7 +31,7 @@ use pyo3::prelude::*;
 
 use crate::error::{Error, caught};
 use crate::score::{Progress, Settled};
-use scorer::Verdict;
+use verdict::Verdict;
 
 // Of the package, where its users and pickle find it.
 pyo3::create_exception!(qsql, QsqlError, pyo3::exceptions::PyException, documented!("QsqlError"));
@@ -162,11 +163,11 @@ mod _core {
     #[pymodule_export]
     use super::query::{QueryResult, executed_text, query};
     #[pymodule_export]
-    use super::scorer::{
-        Denotation, Scorer, Verdict, database_file, score_one, sqlite_compile_options, sqlite_version,
-    };
+    use super::scorer::{Scorer, database_file, score_one, sqlite_compile_options, sqlite_version};
     #[pymodule_export]
     use super::spider::{ExactMatch, Schema, canonicalize, exact_match, hardness};
+    #[pymodule_export]
+    use super::verdict::{Denotation, Verdict};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -7,7 +7,8 @@ use pyo3::types::{PyString, PyTuple, PyType};
 
 use super::describe::cell_object;
 use super::pickle::{self, Reduced};
-use super::scorer::{run_state, seconds};
+use super::scorer::seconds;
+use super::verdict::run_state;
 use super::{Callbacks, guarded, interruptible};
 use crate::exec::sandbox::Limits;
 use crate::exec::suite::Suite;

@@ -1,4 +1,4 @@
-//! `Scorer`, `Verdict` and `score`.
+//! `Scorer` and `score`.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,211 +9,15 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyBytes, PyDict, PyString, PyType};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
-use super::pickle::{self, Reduced};
-use super::spider::partial_scores;
+use super::verdict::{Denotation, Verdict};
 use super::{Callbacks, QsqlError, guarded, interruptible, message};
 use crate::error::Error;
 use crate::exec::sandbox::{self, Failure, Limits};
 use crate::exec::suite::Suite;
-use crate::score::{self, DatabaseSchemas, Job, Metrics, Prediction, Progress, Protocol, State, Workers, read_schema};
+use crate::score::{self, DatabaseSchemas, Job, Metrics, Prediction, Progress, Protocol, Workers, read_schema};
 use crate::spider::Tables;
-
-#[doc = documented!("Verdict")]
-#[pyclass(frozen, eq, hash, module = "qsql")]
-#[derive(PartialEq, Eq, Hash)]
-pub(super) struct Verdict(score::Verdict);
-
-impl From<score::Verdict> for Verdict {
-    fn from(verdict: score::Verdict) -> Self {
-        Self(verdict)
-    }
-}
-
-#[pymethods]
-impl Verdict {
-    #[doc = documented!("Verdict.execution")]
-    #[getter]
-    fn execution(&self) -> Option<bool> {
-        self.0.execution
-    }
-
-    #[doc = documented!("Verdict.state")]
-    #[getter]
-    fn state(&self) -> &'static str {
-        self.0.state.name()
-    }
-
-    #[doc = documented!("Verdict.stage")]
-    #[getter]
-    fn stage(&self) -> Option<&'static str> {
-        self.0.stage.map(score::Stage::name)
-    }
-
-    #[doc = documented!("Verdict.databases")]
-    #[getter]
-    fn databases(&self) -> usize {
-        self.0.databases
-    }
-
-    #[doc = documented!("Verdict.failed_on")]
-    #[getter]
-    fn failed_on(&self) -> Option<&str> {
-        self.0.failed_on.as_deref()
-    }
-
-    #[doc = documented!("Verdict.detail")]
-    #[getter]
-    fn detail(&self) -> Option<&str> {
-        self.0.detail.as_deref()
-    }
-
-    #[doc = documented!("Verdict.capped")]
-    #[getter]
-    fn capped(&self) -> bool {
-        self.0.is_capped
-    }
-
-    #[doc = documented!("Verdict.exact")]
-    #[getter]
-    fn exact(&self) -> Option<bool> {
-        self.0.exact.exact
-    }
-
-    #[doc = documented!("Verdict.canonical_exact")]
-    #[getter]
-    fn canonical_exact(&self) -> Option<bool> {
-        self.0.exact.canonical_exact
-    }
-
-    #[doc = documented!("Verdict.hardness")]
-    #[getter]
-    fn hardness(&self) -> Option<&'static str> {
-        self.0.exact.hardness.map(crate::spider::Hardness::name)
-    }
-
-    #[doc = documented!("Verdict.partial")]
-    #[getter]
-    fn partial<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        self.0.exact.partial.as_ref().map(|partial| partial_scores(py, partial)).transpose()
-    }
-
-    #[doc = documented!("Verdict.rejected")]
-    #[getter]
-    fn rejected(&self) -> Option<&str> {
-        self.0.exact.rejected.as_deref()
-    }
-
-    #[doc = documented!("Verdict.gold_rejected")]
-    #[getter]
-    fn gold_rejected(&self) -> Option<&str> {
-        self.0.exact.gold_rejected.as_deref()
-    }
-
-    #[doc = documented!("Verdict.to_dict")]
-    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let found = PyDict::new(py);
-        found.set_item("hardness", self.hardness())?;
-        found.set_item("exact", self.exact())?;
-        found.set_item("execution", self.execution())?;
-        found.set_item("state", self.state())?;
-        found.set_item("stage", self.stage())?;
-        found.set_item("partial", self.partial(py)?)?;
-        found.set_item("canonical_exact", self.canonical_exact())?;
-        found.set_item("rejected", self.rejected())?;
-        found.set_item("gold_rejected", self.gold_rejected())?;
-        found.set_item("databases", self.databases())?;
-        found.set_item("failed_on", self.failed_on())?;
-        found.set_item("detail", self.detail())?;
-        found.set_item("capped", self.capped())?;
-        Ok(found)
-    }
-
-    /// For pickle and copy.
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
-        pickle::reduce(slf.as_any(), &slf.get().0)
-    }
-
-    #[classmethod]
-    fn _unpickled(_: &Bound<'_, PyType>, pickled: &[u8]) -> PyResult<Self> {
-        pickle::restore(pickled).map(Self)
-    }
-
-    fn __repr__(&self) -> String {
-        let shown = |value: Option<bool>| match value {
-            None => "None",
-            Some(true) => "True",
-            Some(false) => "False",
-        };
-        let (execution, exact) = (shown(self.0.execution), shown(self.0.exact.exact));
-        let mut text = format!("Verdict(execution={execution}, exact={exact}, state='{}'", self.0.state.name());
-        if let Some(failed_on) = &self.0.failed_on {
-            text.push_str(&format!(", failed_on={failed_on:?}"));
-        }
-        if let Some(detail) = &self.0.detail {
-            text.push_str(&format!(", detail={detail:?}"));
-        }
-        text + ")"
-    }
-}
-
-#[doc = documented!("Denotation")]
-#[pyclass(frozen, eq, hash, module = "qsql")]
-#[derive(PartialEq, Eq, Hash)]
-pub(super) struct Denotation(score::Denotation);
-
-#[pymethods]
-impl Denotation {
-    #[doc = documented!("Denotation.state")]
-    #[getter]
-    fn state(&self) -> &'static str {
-        run_state(self.0.state)
-    }
-
-    #[doc = documented!("Denotation.columns")]
-    #[getter]
-    fn columns(&self) -> Option<usize> {
-        self.0.digest.map(|digest| digest.columns)
-    }
-
-    #[doc = documented!("Denotation.rows")]
-    #[getter]
-    fn rows(&self) -> Option<u64> {
-        self.0.digest.map(|digest| digest.rows)
-    }
-
-    #[doc = documented!("Denotation.digest")]
-    #[getter]
-    fn digest<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        self.0.digest.map(|digest| PyBytes::new(py, &digest.to_bytes()))
-    }
-
-    #[doc = documented!("Denotation.detail")]
-    #[getter]
-    fn detail(&self) -> Option<&str> {
-        self.0.detail.as_deref()
-    }
-
-    /// For pickle and copy.
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
-        pickle::reduce(slf.as_any(), &slf.get().0)
-    }
-
-    #[classmethod]
-    fn _unpickled(_: &Bound<'_, PyType>, pickled: &[u8]) -> PyResult<Self> {
-        pickle::restore(pickled).map(Self)
-    }
-
-    fn __repr__(&self) -> String {
-        match (&self.0.digest, &self.0.detail) {
-            (Some(digest), _) => format!("Denotation(state='ran', columns={}, rows={})", digest.columns, digest.rows),
-            (None, detail) => {
-                format!("Denotation(state='{}', detail={:?})", self.state(), detail.as_deref().unwrap_or_default())
-            }
-        }
-    }
-}
 
 #[doc = documented!("Scorer")]
 #[pyclass(frozen, module = "qsql")]
@@ -392,8 +196,8 @@ impl Scorer {
     }
 
     #[doc = documented!("Scorer.database_problem")]
-    fn database_problem(&self, db_id: &str) -> PyResult<Option<String>> {
-        guarded("database_problem", || match self.target(db_id) {
+    fn database_problem(&self, db_id: &Bound<'_, PyString>) -> PyResult<Option<String>> {
+        guarded("database_problem", || match self.target(&database_name(db_id)?) {
             Ok(_) => Ok(None),
             Err(error) if error.is_of_one_database() => Ok(Some(message(&error))),
             Err(error) => Err(error.into()),
@@ -401,8 +205,8 @@ impl Scorer {
     }
 
     #[doc = documented!("Scorer.schema_problem")]
-    fn schema_problem(&self, db_id: &str) -> PyResult<Option<String>> {
-        guarded("schema_problem", || Ok(self.target(db_id)?.schema.as_ref().err().cloned()))
+    fn schema_problem(&self, db_id: &Bound<'_, PyString>) -> PyResult<Option<String>> {
+        guarded("schema_problem", || Ok(self.target(&database_name(db_id)?)?.schema.as_ref().err().cloned()))
     }
 
     #[doc = documented!("Scorer.score")]
@@ -421,7 +225,7 @@ impl Scorer {
         let columns = (&*golds, &*predictions, &*db_ids);
         let callbacks = Callbacks::new(progress.as_ref(), settled.as_ref());
         let verdicts = self.run(py, columns, metrics(etype)?, callbacks)?;
-        Ok(verdicts.into_iter().map(Verdict).collect())
+        Ok(verdicts.into_iter().map(Verdict::from).collect())
     }
 
     #[doc = documented!("Scorer.execution")]
@@ -479,7 +283,7 @@ impl Scorer {
             Ok(_) => denotations.next(),
             Err(error) => Some(score::Denotation::unreadable(error)),
         });
-        Ok(all.flatten().map(Denotation).collect())
+        Ok(all.flatten().map(Denotation::from).collect())
     }
 }
 
@@ -560,15 +364,6 @@ impl Scorer {
     }
 }
 
-/// The state of a query that is compared with no other.
-pub(super) fn run_state(state: State) -> &'static str {
-    match state {
-        State::Scored => "ran",
-        State::GoldError => "database_error",
-        state => state.name(),
-    }
-}
-
 pub(super) fn seconds(timeout: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(timeout).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(|| {
         QsqlError::new_err(format!("a timeout of {timeout} seconds is none\nhint: give a number above 0"))
@@ -592,7 +387,7 @@ pub(super) fn score_one(
     let name = suite.name(0);
     let target = match Target::read(suite, None) {
         Err(error) if error.is_of_one_database() => {
-            return Ok(Verdict(score::Verdict::unreadable(&error, name.trim_end_matches(".sqlite"))));
+            return Ok(score::Verdict::unreadable(&error, name.trim_end_matches(".sqlite")).into());
         }
         target => target?,
     };
@@ -602,7 +397,7 @@ pub(super) fn score_one(
     let mut verdicts = interruptible(py, &counters, Callbacks::default(), |cancel| {
         scorer.score(&workers, &[target.job(&gold, &text)], metrics, cancel, &counters)
     })?;
-    verdicts.pop().map(Verdict).ok_or_else(|| QsqlError::new_err("internal error: no verdict"))
+    verdicts.pop().map(Verdict::from).ok_or_else(|| QsqlError::new_err("internal error: no verdict"))
 }
 
 #[doc = documented!("database_file")]

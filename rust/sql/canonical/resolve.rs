@@ -19,6 +19,9 @@ use super::words::{is_plain, is_truth};
 /// Most expressions that take the place of aliases in a statement: aliases of aliases grow like powers of two.
 const REPLACEMENTS: usize = 200;
 
+/// See [`Resolver::plan_bound`].
+const TRUTH: &str = "TRUE where an order of rows can show";
+
 pub(super) struct Resolver<'s> {
     schema: Option<&'s Schema>,
     pub(super) tables: Vec<Table<'s>>,
@@ -346,6 +349,9 @@ impl<'s> Resolver<'s> {
             let at = self.scopes.len() - 1 - depth;
             let tables = &self.scopes[at].tables;
             if tables.iter().any(|&id| self.tables[id].columns.is_unknown()) {
+                if is_truth(&lower) {
+                    self.plan_bound = Some(TRUTH);
+                }
                 self.leave(&lower);
                 let name = match name.quote {
                     Quote::Double => name.clone(),
@@ -377,7 +383,7 @@ impl<'s> Resolver<'s> {
         match (name.quote, lower.as_str()) {
             (Quote::Double, _) => Ok(Expr::Text(name.text.clone())),
             (Quote::None, "true" | "false") => {
-                self.plan_bound = Some("TRUE where an order of rows can show");
+                self.plan_bound = Some(TRUTH);
                 Ok(Expr::Number(if lower == "true" { "1" } else { "0" }.to_owned()))
             }
             _ => Err(CanonicalError::UnknownColumn { name: name.text.clone() }),

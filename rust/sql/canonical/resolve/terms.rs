@@ -3,7 +3,6 @@
 use super::super::read::{Read, refuse};
 use super::super::scope::{Listed, is_ordinal, is_term, item_name, may_be_one};
 use super::super::tree::{Expr, Item, Query, Quote};
-use super::super::words::is_truth;
 use super::{Listing, Resolver};
 
 impl Resolver<'_> {
@@ -21,8 +20,7 @@ impl Resolver<'_> {
             // What keeps a column from being called by its name is that of another, which must stay.
             self.mark_tables(&scope.tables.clone());
         }
-        let is_truth = |value: &Expr| matches!(value, Expr::Name { name, .. } if is_truth(&name.text));
-        if let Some(value) = value.filter(|value| !is_truth(value) && !self.is_captured(value, listing)) {
+        if let Some(value) = value.filter(|value| !self.is_captured(value, listing)) {
             self.mark_columns(&value);
             *term = value;
         }

@@ -257,6 +257,7 @@ def test_vllm_gets_the_prompts_and_the_settings(monkeypatch):
         decoding=Decoding(samples=2, temperature=0.5, seed=3),
     )
     assert [len(found[number]) for number in range(12)] == [2] * 12
-    assert seen["options"] == {"model": "some/model", "dtype": "auto", "max_model_len": 4096}
+    given = {"model": "some/model", "dtype": "auto", "max_model_len": 4096}
+    assert seen["options"] == {**given, "trust_remote_code": False}
     assert seen["messages"][4] == [{"role": "user", "content": "question 4"}]
     assert len({parameters.seed for parameters in seen["parameters"]}) == 12

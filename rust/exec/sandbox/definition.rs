@@ -9,7 +9,6 @@ use rusqlite::{Connection, OpenFlags, ffi};
 
 use super::source::HEADER;
 use super::statement::Statement;
-use super::watch::Watch;
 use super::{Database, Failure, Limits, SQL_BYTES, authorizer, is_blank, memory, scratch};
 use crate::error::Error;
 
@@ -72,9 +71,8 @@ impl Database {
             *const c_char,
         ) -> c_int,
     ) {
-        let watch: *const Watch = &raw const *self.watch;
-        // SAFETY: the connection is open, and the watch is boxed and outlives it.
-        unsafe { ffi::sqlite3_set_authorizer(self.connection.handle(), Some(callback), watch.cast_mut().cast()) };
+        // SAFETY: the connection is open, and the watch outlives it.
+        unsafe { ffi::sqlite3_set_authorizer(self.connection.handle(), Some(callback), self.watch.address()) };
     }
 
     fn run_definitions(&self, script: &str) -> Result<(), Failure> {

@@ -13,7 +13,6 @@ use rusqlite::ffi;
 
 use super::like::like;
 use super::value::{return_text, text};
-use super::watch::Watch;
 
 type Function = unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
 
@@ -24,8 +23,8 @@ pub(super) const NAMES: &[&[u8]] = &[b"like", b"glob", b"instr", b"replace", b"t
 ///
 /// # Safety
 ///
-/// `connection` must be an open connection, and the watch outlive it.
-pub(super) unsafe fn register(connection: *mut ffi::sqlite3, watch: *const Watch) -> c_int {
+/// `connection` must be an open connection, and `watch` the address of one that outlives it.
+pub(super) unsafe fn register(connection: *mut ffi::sqlite3, watch: *mut c_void) -> c_int {
     const FUNCTIONS: [(&CStr, c_int, Function); 8] = [
         (c"like", 2, like::<false>),
         (c"like", 3, like::<false>),
@@ -47,7 +46,7 @@ pub(super) unsafe fn register(connection: *mut ffi::sqlite3, watch: *const Watch
                     name.as_ptr(),
                     arguments,
                     flags,
-                    watch.cast_mut().cast::<c_void>(),
+                    watch,
                     Some(function),
                     None,
                     None,
@@ -178,15 +177,16 @@ mod tests {
     use rusqlite::types::Value;
 
     use super::super::Limits;
+    use super::super::watch::SharedWatch;
     use super::*;
 
     fn connections() -> [Connection; 2] {
         assert!(super::super::memory::install());
         let [theirs, ours] = [(); 2].map(|()| Connection::open_in_memory().unwrap());
-        let watch = Box::leak(Box::new(Watch::new()));
+        let watch = std::mem::ManuallyDrop::new(SharedWatch::new());
         watch.start(&Limits::default());
         // SAFETY: the connection is open, and the watch is never dropped.
-        assert_eq!(unsafe { register(ours.handle(), watch) }, ffi::SQLITE_OK);
+        assert_eq!(unsafe { register(ours.handle(), watch.address()) }, ffi::SQLITE_OK);
         [theirs, ours]
     }
 

@@ -43,7 +43,7 @@ pub use self::stack::on_large_stack;
 use self::statement::Statement;
 pub use self::statement::{Reader, Row};
 use self::turn::Kept;
-use self::watch::{STEPS_PER_LOOK, Watch};
+use self::watch::{STEPS_PER_LOOK, SharedWatch, Watch};
 use super::digest::Digest;
 use crate::error::Error;
 
@@ -183,8 +183,8 @@ pub struct Database {
     /// Memory of those, in bytes; `None` if there are to be none.
     kept_bytes: Option<u64>,
     connection: Connection,
-    /// Boxed, because SQLite holds its address; declared behind the connection, which is closed first.
-    watch: Box<Watch>,
+    /// SQLite holds its address; declared behind the connection, which is closed first.
+    watch: SharedWatch,
     /// How the file is to be read; see [`Source::layout`].
     layout: [u8; HEADER],
     /// Of the file, in bytes.
@@ -232,7 +232,7 @@ impl Database {
     }
 
     fn new(connection: Connection, layout: [u8; HEADER], size: u64) -> Self {
-        let (watch, value_bytes) = (Box::new(Watch::new()), value_bytes(size));
+        let (watch, value_bytes) = (SharedWatch::new(), value_bytes(size));
         Self {
             kept: HashMap::new(),
             kept_bytes: None,
@@ -293,9 +293,9 @@ impl Database {
         ] {
             self.connection.set_limit(limit, value)?;
         }
-        let watch = ptr::from_ref(&*self.watch).cast_mut().cast::<c_void>();
-        // SAFETY: the handle is open. The watch is boxed and outlives the connection, whose thread is the only one to
-        // call back; the callbacks only read it and set its cells.
+        let watch = self.watch.address();
+        // SAFETY: the handle is open. The watch outlives the connection, whose thread is the only one to call back; the
+        // callbacks only borrow it as shared and set its cells.
         unsafe {
             let handle = self.connection.handle();
             // Digits of a float that becomes text: 15 in every SQLite that has no such setting.
@@ -310,8 +310,8 @@ impl Database {
     fn register_functions(&mut self) -> Result<(), Failure> {
         // What was compiled before, SQLite would compile again as it runs.
         self.forget_kept();
-        // SAFETY: the connection is open, and the watch is boxed and outlives it.
-        match unsafe { functions::register(self.connection.handle(), &raw const *self.watch) } {
+        // SAFETY: the connection is open, and the watch outlives it.
+        match unsafe { functions::register(self.connection.handle(), self.watch.address()) } {
             ffi::SQLITE_OK => {
                 self.watch.functions_registered();
                 Ok(())

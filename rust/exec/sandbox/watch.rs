@@ -5,7 +5,12 @@
 //! compiled, where common table expressions, window functions and terms of WHERE multiply, or while one instruction runs;
 //! both allocate as they go.
 
-use std::cell::Cell;
+#![expect(unsafe_code, reason = "SQLite holds the address of a watch")]
+
+use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
+use std::ops::Deref;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,10 +29,48 @@ const ALLOCATIONS_PER_STEP: u16 = 4;
 const LITTLE_WORK: u64 = 1 << 32;
 const LONGEST_STRIDE: u32 = 16;
 
+/// The watch of a connection, at an address that SQLite may hold while its owner moves.
+///
+/// All reach it by shared references and set its cells. A `Box` in its place would claim, whenever it is moved or borrowed
+/// mutably, that nobody else does.
+#[derive(Debug)]
+pub(super) struct SharedWatch(NonNull<Watch>);
+
+// SAFETY: a watch can go to another thread, and only the thread that has the connection follows its address.
+unsafe impl Send for SharedWatch {}
+
+impl SharedWatch {
+    /// A watch that stops nothing before [`start`](Watch::start).
+    pub(super) fn new() -> Self {
+        Self(NonNull::from(Box::leak(Box::new(Watch::new()))))
+    }
+
+    /// What SQLite hands to the callbacks; valid until the watch is dropped.
+    pub(super) fn address(&self) -> *mut c_void {
+        self.0.as_ptr().cast()
+    }
+}
+
+impl Deref for SharedWatch {
+    type Target = Watch;
+
+    fn deref(&self) -> &Watch {
+        // SAFETY: allocated by `new` and freed by `drop`, and nothing borrows it mutably in between.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for SharedWatch {
+    fn drop(&mut self) {
+        // SAFETY: from `Box::leak` in `new`. The connection was closed before, so that nobody uses the address any more.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
 /// What the callbacks of a connection look at. Only the thread that uses the connection touches it.
 #[derive(Debug)]
 pub(super) struct Watch {
-    cancel: Arc<AtomicBool>,
+    cancel: RefCell<Arc<AtomicBool>>,
     deadline: Cell<Moment>,
     looks: Cell<u64>,
     compiling: Cell<bool>,
@@ -68,10 +111,9 @@ enum Stopped {
 }
 
 impl Watch {
-    /// A watch that stops nothing before [`start`](Self::start).
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
-            cancel: Arc::default(),
+            cancel: RefCell::default(),
             deadline: Cell::new(Moment::now()),
             looks: Cell::new(0),
             compiling: Cell::new(false),
@@ -90,8 +132,8 @@ impl Watch {
     }
 
     /// Sets the flag that cancels the queries from now on.
-    pub(super) fn obey(&mut self, cancel: Arc<AtomicBool>) {
-        self.cancel = cancel;
+    pub(super) fn obey(&self, cancel: Arc<AtomicBool>) {
+        self.cancel.replace(cancel);
     }
 
     /// Begins a query, with its compilation.
@@ -250,7 +292,7 @@ impl Watch {
     }
 
     fn overdue(&self) -> bool {
-        if self.cancel.load(Ordering::Relaxed) {
+        if self.cancel.borrow().load(Ordering::Relaxed) {
             self.stop(Stopped::Cancelled);
         } else if Moment::now() >= self.deadline.get() {
             self.stop(Stopped::Deadline);

@@ -1,31 +1,38 @@
-//! SQLite's functions `instr`, `replace`, `trim`, `ltrim` and `rtrim` again, with the same answers in linear time.
+//! SQLite's functions that compare each argument with the other at every place, again: `instr` and `replace` here, and those of
+//! [`trim`](mod@super::trim), [`unhex`](mod@super::unhex) and [`like`](mod@super::like).
 //!
-//! SQLite's own compare each argument with the other at every place, which takes minutes on texts that fit the limits, and
-//! nothing can stop a function before it returns. These take time in proportion to the length of their arguments.
+//! SQLite's own take minutes on texts that fit the limits, and nothing can stop a function before it returns. These give the
+//! same answers in time that is proportional to the length of their arguments, except for patterns. All tell the watch of
+//! what they do as they go: from one look at the limits to the next, they compare [`CHARACTERS_PER_LOOK`] characters, or go
+//! through their arguments once.
+//!
+//! [`CHARACTERS_PER_LOOK`]: super::watch::CHARACTERS_PER_LOOK
 
 #![expect(unsafe_code, reason = "functions of the C interface")]
 
-use std::collections::HashMap;
 use std::ffi::{CStr, c_int, c_void};
 
 use memchr::memmem::{self, find};
 use rusqlite::ffi;
 
 use super::like::like;
-use super::value::{return_text, text};
+use super::trim::trim;
+use super::unhex::unhex;
+use super::value::{continues, finish, return_text, text, watch};
+use super::watch::{Interrupted, Watch, gauge};
 
 type Function = unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
 
 /// What the functions are called.
-pub(super) const NAMES: &[&[u8]] = &[b"like", b"glob", b"instr", b"replace", b"trim", b"ltrim", b"rtrim"];
+pub(super) const NAMES: &[&[u8]] = &[b"like", b"glob", b"instr", b"replace", b"trim", b"ltrim", b"rtrim", b"unhex"];
 
-/// Registers the functions here and those of [`like`](mod@super::like) with a connection; returns SQLite's result code.
+/// Registers the functions with a connection; returns SQLite's result code.
 ///
 /// # Safety
 ///
 /// `connection` must be an open connection, and `watch` the address of one that outlives it.
 pub(super) unsafe fn register(connection: *mut ffi::sqlite3, watch: *mut c_void) -> c_int {
-    const FUNCTIONS: [(&CStr, c_int, Function); 8] = [
+    const FUNCTIONS: [(&CStr, c_int, Function); 9] = [
         (c"like", 2, like::<false>),
         (c"like", 3, like::<false>),
         (c"glob", 2, like::<true>),
@@ -34,12 +41,13 @@ pub(super) unsafe fn register(connection: *mut ffi::sqlite3, watch: *mut c_void)
         (c"trim", 2, trim::<true, true>),
         (c"ltrim", 2, trim::<true, false>),
         (c"rtrim", 2, trim::<false, true>),
+        (c"unhex", 2, unhex),
     ];
     let flags = ffi::SQLITE_UTF8 | ffi::SQLITE_DETERMINISTIC | ffi::SQLITE_INNOCUOUS;
     FUNCTIONS
         .iter()
         .map(|&(name, arguments, function)| {
-            // SAFETY: an open connection by the caller's promise, a static name, and the data that some of the functions need.
+            // SAFETY: an open connection by the caller's promise, a static name, and the data that the functions need.
             unsafe {
                 ffi::sqlite3_create_function_v2(
                     connection,
@@ -67,8 +75,9 @@ unsafe extern "C" fn instr(context: *mut ffi::sqlite3_context, _: c_int, argumen
         // Text is taken from copies, because taking it turns a blob into text for good. Of two blobs it is their bytes.
         let copies = [ffi::sqlite3_value_dup(haystack), ffi::sqlite3_value_dup(needle)];
         if let (Some(haystack), Some(needle)) = (text(copies[0]), text(copies[1])) {
-            let place = place(haystack, needle, in_bytes);
-            ffi::sqlite3_result_int64(context, i64::try_from(place).unwrap_or(i64::MAX));
+            let place = place(watch(context), haystack, needle, in_bytes);
+            let answer = |place| ffi::sqlite3_result_int64(context, i64::try_from(place).unwrap_or(i64::MAX));
+            finish(context, place.map(answer));
         } else if copies.iter().any(|copy| copy.is_null()) {
             ffi::sqlite3_result_error_nomem(context);
         }
@@ -79,15 +88,18 @@ unsafe extern "C" fn instr(context: *mut ffi::sqlite3_context, _: c_int, argumen
 }
 
 /// Where `needle` first begins in `haystack`, from 1: in bytes, or in characters at whose start it begins; else 0.
-fn place(haystack: &[u8], needle: &[u8], in_bytes: bool) -> usize {
-    let continues = |byte: u8| !in_bytes && byte & 0xc0 == 0x80;
-    match needle.first() {
+fn place(watch: &Watch, haystack: &[u8], needle: &[u8], in_bytes: bool) -> Result<usize, Interrupted> {
+    let continues = |byte: u8| !in_bytes && continues(byte);
+    watch.compares(1)?;
+    watch.passes(haystack.len() + needle.len())?;
+    gauge::touch(haystack.len() + needle.len());
+    Ok(match needle.first() {
         None => 1,
         // No character starts with this byte, but the text may.
         Some(&first) if continues(first) => usize::from(haystack.starts_with(needle)),
         Some(_) => find(haystack, needle)
             .map_or(0, |at| haystack[..=at].iter().skip(1).filter(|&&byte| !continues(byte)).count() + 1),
-    }
+    })
 }
 
 unsafe extern "C" fn replace(context: *mut ffi::sqlite3_context, _: c_int, arguments: *mut *mut ffi::sqlite3_value) {
@@ -100,75 +112,45 @@ unsafe extern "C" fn replace(context: *mut ffi::sqlite3_context, _: c_int, argum
         }
         let Some(replacement) = text(*arguments.add(2)) else { return };
         let most = ffi::sqlite3_limit(ffi::sqlite3_context_db_handle(context), ffi::SQLITE_LIMIT_LENGTH, -1);
-        match replaced(subject, pattern, replacement, usize::try_from(most).unwrap_or_default()) {
+        let most = usize::try_from(most).unwrap_or_default();
+        let answer = |replaced: Option<Vec<u8>>| match replaced {
             Some(text) => return_text(context, &text),
             None => ffi::sqlite3_result_error_toobig(context),
-        }
+        };
+        finish(context, replaced(watch(context), subject, pattern, replacement, most).map(answer));
     }
 }
 
 /// `subject` with every `pattern` in it replaced, from left to right; `None` if that takes more than `most` bytes.
-fn replaced(subject: &[u8], pattern: &[u8], replacement: &[u8], most: usize) -> Option<Vec<u8>> {
+fn replaced(
+    watch: &Watch,
+    subject: &[u8],
+    pattern: &[u8],
+    replacement: &[u8],
+    most: usize,
+) -> Result<Option<Vec<u8>>, Interrupted> {
+    watch.passes(subject.len() + pattern.len())?;
+    gauge::touch(subject.len() + pattern.len());
     let mut out = Vec::with_capacity(subject.len());
     let mut rest = 0;
     for at in memmem::find_iter(subject, pattern) {
-        out.extend_from_slice(&subject[rest..at]);
+        let kept = &subject[rest..at];
+        if out.len() + kept.len() + replacement.len() > most {
+            return Ok(None);
+        }
+        watch.compares(1)?;
+        watch.passes(kept.len() + replacement.len())?;
+        gauge::touch(kept.len() + replacement.len());
+        out.extend_from_slice(kept);
         out.extend_from_slice(replacement);
         rest = at + pattern.len();
-        if out.len() > most {
-            return None;
-        }
     }
     out.extend_from_slice(&subject[rest..]);
-    (out.len() <= most).then_some(out)
+    Ok((out.len() <= most).then_some(out))
 }
 
-unsafe extern "C" fn trim<const LEFT: bool, const RIGHT: bool>(
-    context: *mut ffi::sqlite3_context,
-    _: c_int,
-    arguments: *mut *mut ffi::sqlite3_value,
-) {
-    // SAFETY: SQLite calls this with two arguments, which live until it returns.
-    unsafe {
-        if let (Some(subject), Some(set)) = (text(*arguments), text(*arguments.add(1))) {
-            return_text(context, trimmed(subject, set, LEFT, RIGHT));
-        }
-    }
-}
-
-/// `subject` without the characters of `set` at its left or right end.
-fn trimmed<'a>(subject: &'a [u8], set: &[u8], left: bool, right: bool) -> &'a [u8] {
-    // Where bytes are not UTF-8, one "character" may be the beginning of another; then the first in the set counts.
-    let mut characters: HashMap<&[u8], usize> = HashMap::new();
-    let mut rest = set.split(|&byte| byte == 0).next().unwrap_or_default();
-    while let Some((character, behind)) = split_character(rest) {
-        let index = characters.len();
-        characters.entry(character).or_insert(index);
-        rest = behind;
-    }
-    let mut lengths: Vec<usize> = characters.keys().map(|character| character.len()).collect();
-    lengths.sort_unstable();
-    lengths.dedup();
-    let first_of = |ends: &dyn Fn(usize) -> Option<&'a [u8]>| {
-        let known = |&length: &usize| Some((*characters.get(ends(length)?)?, length));
-        lengths.iter().filter_map(known).min().map(|(_, length)| length)
-    };
-    let mut inside = subject;
-    while left && let Some(length) = first_of(&|length| inside.get(..length)) {
-        inside = &inside[length..];
-    }
-    while right && let Some(length) = first_of(&|length| inside.get(inside.len().checked_sub(length)?..)) {
-        inside = &inside[..inside.len() - length];
-    }
-    inside
-}
-
-/// The first character of `bytes` as SQLite cuts text: a byte, and behind one from `0xc0` on all that continue it.
-fn split_character(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&first, behind) = bytes.split_first()?;
-    let more = if first >= 0xc0 { behind.iter().take_while(|&&byte| byte & 0xc0 == 0x80).count() } else { 0 };
-    Some(bytes.split_at(1 + more))
-}
+#[cfg(test)]
+mod bounds;
 
 #[cfg(test)]
 mod tests {

@@ -5,16 +5,13 @@
 
 #![expect(unsafe_code, reason = "functions of the C interface")]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 
 use memchr::memchr2;
 use rusqlite::ffi;
 
-use super::value::text;
-use super::watch::Watch;
-
-/// Characters that are compared between two looks at the limits, which count as so many steps as between others.
-const CHARACTERS_PER_LOOK: u32 = 1024;
+use super::value::{character_length, finish, read, read_watched, text, until_null, watch};
+use super::watch::{Interrupted, Watch, gauge};
 
 /// The characters of patterns that stand for others; 0 where there is none.
 #[derive(Clone, Copy)]
@@ -32,7 +29,6 @@ enum Outcome {
     NoMatch,
     /// No match, nor would there be one if an earlier wildcard stood for more.
     NoMatchAtAll,
-    Stopped,
 }
 
 /// `like(pattern, text)`, `like(pattern, text, escape)` or `glob(pattern, text)`; their data is the watch.
@@ -70,43 +66,13 @@ pub(super) unsafe extern "C" fn like<const GLOB: bool>(
         }
         let Some(pattern) = text(pattern) else { return };
         let Some(subject) = text(subject) else { return };
-        let watch = &*ffi::sqlite3_user_data(context).cast::<c_void>().cast::<Watch>();
-        let mut matcher = Matcher { wildcards, watch, compared: 0 };
-        match matcher.compare(until_null(pattern), until_null(subject)) {
-            Outcome::Stopped => ffi::sqlite3_result_error_code(context, ffi::SQLITE_INTERRUPT),
-            outcome => ffi::sqlite3_result_int(context, c_int::from(outcome == Outcome::Match)),
-        }
+        let matcher = Matcher { wildcards, watch: watch(context) };
+        let outcome = matcher.compare_all(pattern, subject);
+        finish(
+            context,
+            outcome.map(|outcome| ffi::sqlite3_result_int(context, c_int::from(outcome == Outcome::Match))),
+        );
     }
-}
-
-/// SQLite's texts end where a null byte is, for these functions.
-fn until_null(text: &[u8]) -> &[u8] {
-    text.split(|&byte| byte == 0).next().unwrap_or_default()
-}
-
-/// Takes the next character off, 0 at the end. What is not UTF-8 gives the same nonsense as in SQLite.
-fn read(text: &mut &[u8]) -> u32 {
-    let Some((&first, mut rest)) = text.split_first() else { return 0 };
-    let mut character = u32::from(first);
-    if first >= 0xc0 {
-        character = match first {
-            0xc0..0xe0 => character & 0x1f,
-            0xe0..0xf0 => character & 0x0f,
-            0xf0..0xf8 => character & 0x07,
-            0xf8..0xfc => character & 0x03,
-            0xfc..0xfe => character & 0x01,
-            _ => 0,
-        };
-        while let Some((&byte, behind)) = rest.split_first().filter(|&(&byte, _)| byte & 0xc0 == 0x80) {
-            character = (character << 6).wrapping_add(u32::from(byte & 0x3f));
-            rest = behind;
-        }
-        if character < 0x80 || character & 0xffff_f800 == 0xd800 || character & 0xffff_fffe == 0xfffe {
-            character = 0xfffd;
-        }
-    }
-    *text = rest;
-    character
 }
 
 /// The character in lower case if it is an ASCII letter.
@@ -117,57 +83,55 @@ fn lower(character: u32) -> u32 {
 struct Matcher<'a> {
     wildcards: Wildcards,
     watch: &'a Watch,
-    compared: u32,
 }
 
 impl Matcher<'_> {
-    /// Counts a comparison; whether the query must stop.
-    fn must_stop(&mut self) -> bool {
-        self.compared = (self.compared + 1) % CHARACTERS_PER_LOOK;
-        self.compared == 0 && self.watch.steps()
+    fn compare_all(&self, pattern: &[u8], subject: &[u8]) -> Result<Outcome, Interrupted> {
+        self.watch.passes(pattern.len() + subject.len())?;
+        self.compare(until_null(pattern), until_null(subject))
     }
 
     /// SQLite's `patternCompare`, step by step; it descends once for each wildcard of the pattern.
-    fn compare(&mut self, mut pattern: &[u8], mut subject: &[u8]) -> Outcome {
+    fn compare(&self, mut pattern: &[u8], mut subject: &[u8]) -> Result<Outcome, Interrupted> {
         let Wildcards { all, one, other, is_glob } = self.wildcards;
         // How much of the pattern is left behind an escaped character.
         let mut escaped = None;
         loop {
-            if self.must_stop() {
-                return Outcome::Stopped;
-            }
             let mut wanted = read(&mut pattern);
             if wanted == 0 {
-                return if subject.is_empty() { Outcome::Match } else { Outcome::NoMatch };
+                return Ok(if subject.is_empty() { Outcome::Match } else { Outcome::NoMatch });
             }
             if wanted == all {
                 return self.behind_wildcard(pattern, subject);
             }
             if wanted == other {
                 if is_glob {
-                    if in_set(&mut pattern, read(&mut subject)) {
+                    let (before, found) = (pattern.len(), read_watched(self.watch, &mut subject)?);
+                    let matches = in_set(&mut pattern, found);
+                    self.watch.compares(before - pattern.len())?;
+                    if matches {
                         continue;
                     }
-                    return Outcome::NoMatch;
+                    return Ok(Outcome::NoMatch);
                 }
                 wanted = read(&mut pattern);
                 if wanted == 0 {
-                    return Outcome::NoMatch;
+                    return Ok(Outcome::NoMatch);
                 }
                 escaped = Some(pattern.len());
             }
-            let found = read(&mut subject);
+            let found = read_watched(self.watch, &mut subject)?;
             let same = wanted == found
                 || !is_glob && wanted < 0x80 && found < 0x80 && lower(wanted) == lower(found)
                 || wanted == one && escaped != Some(pattern.len()) && found != 0;
             if !same {
-                return Outcome::NoMatch;
+                return Ok(Outcome::NoMatch);
             }
         }
     }
 
     /// Goes on behind a wildcard that stands for any text.
-    fn behind_wildcard(&mut self, mut pattern: &[u8], mut subject: &[u8]) -> Outcome {
+    fn behind_wildcard(&self, mut pattern: &[u8], mut subject: &[u8]) -> Result<Outcome, Interrupted> {
         let Wildcards { all, one, other, is_glob } = self.wildcards;
         let (mut here, mut wanted);
         loop {
@@ -177,50 +141,53 @@ impl Matcher<'_> {
             if !is_one && wanted != all {
                 break;
             }
-            if is_one && read(&mut subject) == 0 {
-                return Outcome::NoMatchAtAll;
+            if is_one && read_watched(self.watch, &mut subject)? == 0 {
+                return Ok(Outcome::NoMatchAtAll);
             }
         }
         if wanted == 0 {
-            return Outcome::Match;
+            return Ok(Outcome::Match);
         }
         if wanted == other && is_glob {
-            while let Some(&first) = subject.first() {
-                match self.compare(here, subject) {
+            while !subject.is_empty() {
+                match self.compare(here, subject)? {
                     Outcome::NoMatch => {}
-                    outcome => return outcome,
+                    outcome => return Ok(outcome),
                 }
-                let more = subject[1..].iter().take_while(|&&byte| first >= 0xc0 && byte & 0xc0 == 0x80).count();
-                subject = &subject[1 + more..];
+                subject = &subject[character_length(subject)..];
             }
-            return Outcome::NoMatchAtAll;
+            return Ok(Outcome::NoMatchAtAll);
         }
         if wanted == other {
             wanted = read(&mut pattern);
             if wanted == 0 {
-                return Outcome::NoMatchAtAll;
+                return Ok(Outcome::NoMatchAtAll);
             }
         }
         loop {
-            if self.must_stop() {
-                return Outcome::Stopped;
-            }
             if let Ok(byte) = u8::try_from(wanted)
                 && byte < 0x80
             {
                 let other_case = if is_glob { byte } else { byte ^ (u8::from(byte.is_ascii_alphabetic()) << 5) };
-                let Some(at) = memchr2(byte, other_case, subject) else { return Outcome::NoMatchAtAll };
-                subject = &subject[at + 1..];
+                let at = memchr2(byte, other_case, subject);
+                let passed = at.map_or(subject.len(), |at| at + 1);
+                gauge::touch(passed);
+                self.watch.compares(1)?;
+                self.watch.passes(passed)?;
+                if at.is_none() {
+                    return Ok(Outcome::NoMatchAtAll);
+                }
+                subject = &subject[passed..];
             } else {
-                match read(&mut subject) {
-                    0 => return Outcome::NoMatchAtAll,
+                match read_watched(self.watch, &mut subject)? {
+                    0 => return Ok(Outcome::NoMatchAtAll),
                     found if found != wanted => continue,
                     _ => {}
                 }
             }
-            match self.compare(pattern, subject) {
+            match self.compare(pattern, subject)? {
                 Outcome::NoMatch => {}
-                outcome => return outcome,
+                outcome => return Ok(outcome),
             }
         }
     }

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use rusqlite::ffi;
 
 use super::STACK_BYTES;
-use super::watch::Watch;
+use super::watch::{Interrupted, Watch};
 
 /// What a thread may allocate for the query that it runs.
 struct Account {
@@ -118,6 +118,31 @@ pub(super) fn limited<T>(bytes: usize, held: u64, watch: &Watch, query: impl FnO
     });
     let _lift = Lift;
     query()
+}
+
+/// Memory that a function of ours takes: it is the query's, as SQLite's is, until this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Charge(i64);
+
+impl Charge {
+    /// Takes so many bytes more.
+    pub(super) fn add(&mut self, bytes: usize) -> Result<(), Interrupted> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        ACCOUNT.with(|account| {
+            if !account.has_room(bytes) {
+                return Err(Interrupted::Memory);
+            }
+            account.add(bytes);
+            self.0 += bytes;
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        ACCOUNT.with(|account| account.add(-self.0));
+    }
 }
 
 /// Bytes that the present or latest query on this thread has allocated and not freed; 1 at least.

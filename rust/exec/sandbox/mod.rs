@@ -32,7 +32,9 @@ mod scratch;
 mod source;
 mod stack;
 mod statement;
+mod trim;
 mod turn;
+mod unhex;
 mod value;
 mod watch;
 

@@ -25,9 +25,15 @@ pub(super) const STEPS_PER_LOOK: u16 = 32;
 /// done or to do again, so that their number must not decide but where a query goes far beyond all reason.
 const ALLOCATIONS_PER_STEP: u16 = 4;
 
+/// Most characters that a function of ours compares between two looks, which count as so many steps as between others.
+pub(super) const CHARACTERS_PER_LOOK: usize = 1024;
+
+/// Bytes that are searched or copied in the time of one comparison of characters.
+pub(super) const BYTES_PER_CHARACTER: usize = 16;
+
 /// Work that is done within microseconds, and how many looks may go by without one at the clock where there is no more.
 const LITTLE_WORK: u64 = 1 << 32;
-const LONGEST_STRIDE: u32 = 16;
+pub(super) const LONGEST_STRIDE: u32 = 16;
 
 /// The watch of a connection, at an address that SQLite may hold while its owner moves.
 ///
@@ -77,6 +83,8 @@ pub(super) struct Watch {
     questions: Cell<u16>,
     allocations: Cell<u16>,
     functions: Cell<u32>,
+    /// Characters that functions of ours have compared since the last look on account of them.
+    compared: Cell<usize>,
     json: Cell<bool>,
     volatile: Cell<bool>,
     /// How many looks there are for one at the clock, and how many are left until the next.
@@ -96,9 +104,19 @@ pub(super) struct Compilation {
     questions: u16,
     allocations: u16,
     functions: u32,
+    compared: usize,
     json: bool,
     volatile: bool,
     pause: u32,
+}
+
+/// Why the query must stop, inside a function of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interrupted {
+    /// A limit that the watch has noted.
+    Limit,
+    /// There is no memory for what the function has to keep.
+    Memory,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +138,7 @@ impl Watch {
             questions: Cell::new(0),
             allocations: Cell::new(0),
             functions: Cell::new(0),
+            compared: Cell::new(0),
             json: Cell::new(false),
             volatile: Cell::new(false),
             stride: Cell::new(1),
@@ -144,6 +163,7 @@ impl Watch {
         self.questions.set(0);
         self.allocations.set(0);
         self.functions.set(0);
+        self.compared.set(0);
         self.json.set(false);
         self.volatile.set(false);
         self.stride.set(1);
@@ -160,6 +180,7 @@ impl Watch {
             questions: self.questions.get(),
             allocations: self.allocations.get(),
             functions: self.functions.get(),
+            compared: self.compared.get(),
             json: self.json.get(),
             volatile: self.volatile.get(),
             pause: self.pause.get(),
@@ -173,6 +194,7 @@ impl Watch {
         self.questions.set(compilation.questions);
         self.allocations.set(compilation.allocations);
         self.functions.set(compilation.functions);
+        self.compared.set(compilation.compared);
         self.json.set(compilation.json);
         self.volatile.set(compilation.volatile);
         self.pause.set(compilation.pause);
@@ -198,6 +220,26 @@ impl Watch {
         let left = self.looks.get().checked_sub(1);
         left.map_or_else(|| self.stop(Stopped::Steps), |left| self.looks.set(left));
         left.is_none()
+    }
+
+    /// A function of ours is about to compare so many characters, or to do as much in other ways; whether it may.
+    ///
+    /// What is told at once is done without a look, so that it must be little, or one pass over an argument.
+    pub(super) fn compares(&self, characters: usize) -> Result<(), Interrupted> {
+        let compared = self.compared.get() + characters;
+        self.compared.set(compared % CHARACTERS_PER_LOOK);
+        for _ in 0..compared / CHARACTERS_PER_LOOK {
+            gauge::look();
+            if self.steps() {
+                return Err(Interrupted::Limit);
+            }
+        }
+        Ok(())
+    }
+
+    /// A function of ours is about to search or copy so many bytes; see [`compares`](Self::compares).
+    pub(super) fn passes(&self, bytes: usize) -> Result<(), Interrupted> {
+        self.compares(bytes / BYTES_PER_CHARACTER)
     }
 
     /// How many steps the query has left.
@@ -305,5 +347,47 @@ impl Watch {
     /// Notes the first reason; what comes after follows from it.
     fn stop(&self, reason: Stopped) {
         self.stopped.set(self.stopped.get().or(Some(reason)));
+    }
+}
+
+/// What functions of ours read and compare from one look to the next, in bytes. Only tests count it.
+#[cfg(not(test))]
+pub(super) mod gauge {
+    #[inline]
+    pub(in super::super) fn touch(_: usize) {}
+    #[inline]
+    pub(super) fn look() {}
+}
+
+#[cfg(test)]
+pub(super) mod gauge {
+    use std::cell::Cell;
+
+    thread_local! {
+        static TOUCHED: Cell<Touched> = const { Cell::new(Touched { since_look: 0, longest: 0, all: 0 }) };
+    }
+
+    /// How many bytes were touched.
+    #[derive(Clone, Copy, Debug)]
+    pub(in super::super) struct Touched {
+        since_look: usize,
+        /// Between two looks, or behind the last.
+        pub(in super::super) longest: usize,
+        pub(in super::super) all: usize,
+    }
+
+    pub(in super::super) fn touch(bytes: usize) {
+        let Touched { since_look, longest, all } = TOUCHED.get();
+        let since_look = since_look + bytes;
+        TOUCHED.set(Touched { since_look, longest: longest.max(since_look), all: all + bytes });
+    }
+
+    pub(super) fn look() {
+        TOUCHED.set(Touched { since_look: 0, ..TOUCHED.get() });
+    }
+
+    /// What was touched since this was called before.
+    pub(in super::super) fn take() -> Touched {
+        TOUCHED.replace(Touched { since_look: 0, longest: 0, all: 0 })
     }
 }

@@ -4,12 +4,13 @@
 //! of it: `1 == 1.0`, an integer and a float compare exactly, and one step sorts the cells of a row by their `str()`.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-use super::matching::{self, Exhausted};
+use super::effort::{Effort, Stopped};
+use super::matching;
 
 /// One cell as SQLite hands it out.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,23 +95,13 @@ impl Cell {
         }
     }
 
-    /// A total order that agrees with equality, for cells that are normal; its direction means nothing.
-    fn order(&self, other: &Self) -> Ordering {
-        fn rank(cell: &Cell) -> u8 {
-            match cell {
-                Cell::Null => 0,
-                Cell::Integer(_) => 1,
-                Cell::Real(_) => 2,
-                Cell::Text(_) => 3,
-                Cell::Blob(_) => 4,
-            }
-        }
-        match (self, other) {
-            (Self::Integer(a), Self::Integer(b)) => a.cmp(b),
-            (Self::Real(a), Self::Real(b)) => a.total_cmp(b),
-            (Self::Text(a), Self::Text(b)) => a.cmp(b),
-            (Self::Blob(a), Self::Blob(b)) => a.cmp(b),
-            (a, b) => rank(a).cmp(&rank(b)),
+    /// What it takes to copy, hash or spell the cell, in numbers that are compared.
+    fn work(&self) -> usize {
+        match self {
+            Self::Null | Self::Integer(_) => 16,
+            Self::Real(_) => 64,
+            Self::Text(text) => 16 + text.len(),
+            Self::Blob(bytes) => 16 + 4 * bytes.len(),
         }
     }
 
@@ -144,6 +135,8 @@ fn float_repr(real: f64) -> String {
     format!("{sign}{mantissa}e{direction}{:02}", exponent.abs())
 }
 
+const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+
 /// `repr` of bytes in Python.
 fn bytes_repr(bytes: &[u8]) -> String {
     let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') { '"' } else { '\'' };
@@ -156,7 +149,7 @@ fn bytes_repr(bytes: &[u8]) -> String {
             b'\\' => out.push_str("\\\\"),
             b' '..=b'~' if char::from(byte) == quote => out.extend(['\\', quote]),
             b' '..=b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("\\x{byte:02x}")),
+            _ => out.extend(['\\', 'x', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
         }
     }
     out.push(quote);
@@ -192,49 +185,59 @@ impl Table {
 /// Whether two results mean the same, as the official `result_eq` has it; rows in order where `ordered`, else as a bag.
 ///
 /// The official tool tries the permutations of the columns one by one; [`matching`] finds the same answer without.
-pub fn same(gold: &Table, prediction: &Table, ordered: bool) -> Result<bool, Exhausted> {
+pub fn same(gold: &Table, prediction: &Table, ordered: bool, effort: &mut Effort) -> Result<bool, Stopped> {
     if gold.cells.is_empty() && prediction.cells.is_empty() {
         return Ok(true);
     }
-    if gold.rows().len() != prediction.rows().len()
-        || gold.columns != prediction.columns
-        || !quick_accept(gold, prediction, ordered)
-    {
+    if gold.rows().len() != prediction.rows().len() || gold.columns != prediction.columns {
         return Ok(false);
     }
     let mut numbers = matching::Numbers::default();
-    let mut normal =
-        |table: &Table| -> Vec<u32> { table.cells.iter().map(|cell| numbers.of(NormalCell(cell.normal()))).collect() };
-    let (gold_cells, prediction_cells) = (normal(gold), normal(prediction));
-    matching::columns_match(&gold_cells, &prediction_cells, gold.columns, ordered)
+    let [gold_cells, prediction_cells] = [gold, prediction].map(|table| {
+        let number = |cell: &Cell| {
+            effort.pass(cell.work())?;
+            Ok(numbers.of(NormalCell(cell.normal())))
+        };
+        table.cells.iter().map(number).collect::<Result<Vec<u32>, Stopped>>()
+    });
+    let (gold_cells, prediction_cells) = (gold_cells?, prediction_cells?);
+    let spelled = [spelled(gold, &gold_cells, effort)?, spelled(prediction, &prediction_cells, effort)?];
+    if !quick_accept(&spelled, gold.columns, ordered, effort)? {
+        return Ok(false);
+    }
+    matching::columns_match(&gold_cells, &prediction_cells, gold.columns, ordered, effort)
 }
 
-/// The official `quick_rej`: rows with their cells sorted by [`Cell::sort_key`] are equal, in order or as *sets*.
+/// The numbers of a table's cells, those of each row sorted by [`Cell::sort_key`].
+fn spelled(table: &Table, numbers: &[u32], effort: &mut Effort) -> Result<Vec<u32>, Stopped> {
+    let mut out = Vec::with_capacity(numbers.len());
+    for (row, numbers) in table.rows().zip(numbers.chunks_exact(table.columns.max(1))) {
+        let mut cells = Vec::with_capacity(row.len());
+        for (cell, &number) in row.iter().zip(numbers) {
+            effort.pass(cell.work())?;
+            cells.push((cell.sort_key(), number));
+        }
+        cells.sort_by(|(one, _), (other, _)| one.cmp(other));
+        out.extend(cells.into_iter().map(|(_, number)| number));
+    }
+    Ok(out)
+}
+
+/// The official `quick_rej`: rows with their cells sorted by spelling are equal, in order or as *sets*.
 ///
 /// Sorting by spelling makes it stricter than the permutations behind it: `(1, 10)` and `(1.0, 10)` sort differently.
-fn quick_accept(gold: &Table, prediction: &Table, ordered: bool) -> bool {
-    let sorted = |table: &Table| -> Vec<Vec<Cell>> {
-        table
-            .rows()
-            .map(|row| {
-                let mut cells: Vec<&Cell> = row.iter().collect();
-                cells.sort_by_cached_key(|cell| cell.sort_key());
-                cells.into_iter().map(Cell::normal).collect()
-            })
-            .collect()
-    };
-    let (mut gold, mut prediction) = (sorted(gold), sorted(prediction));
-    if !ordered {
-        for rows in [&mut gold, &mut prediction] {
-            rows.sort_by(|a, b| compare_rows(a, b));
-            rows.dedup();
-        }
+fn quick_accept<'a>(
+    [gold, prediction]: &'a [Vec<u32>; 2],
+    columns: usize,
+    ordered: bool,
+    effort: &mut Effort,
+) -> Result<bool, Stopped> {
+    effort.pass(8 * gold.len())?;
+    if ordered {
+        return Ok(gold == prediction);
     }
-    gold == prediction
-}
-
-fn compare_rows(a: &[Cell], b: &[Cell]) -> Ordering {
-    a.iter().zip(b).map(|(a, b)| a.order(b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    let rows = |cells: &'a [u32]| cells.chunks_exact(columns.max(1)).collect::<HashSet<_>>();
+    Ok(rows(gold) == rows(prediction))
 }
 
 /// A normal cell as a key: equal and hashed as Python's values are.
@@ -267,6 +270,10 @@ mod tests {
         table
     }
 
+    fn compared(gold: &Table, prediction: &Table, ordered: bool) -> Result<bool, Stopped> {
+        same(gold, prediction, ordered, &mut Effort::unhurried())
+    }
+
     fn blob(bytes: &[u8]) -> Cell {
         Cell::Blob(bytes.into())
     }
@@ -285,20 +292,20 @@ mod tests {
         ];
         let rows: Vec<_> = cells.iter().map(|cell| [cell.clone(), Cell::Integer(7)]).collect();
         let turned: Vec<_> = cells.iter().rev().map(|cell| [Cell::Real(7.0), cell.clone()]).collect();
-        assert!(same(&table(&rows), &table(&turned), false).unwrap());
-        assert!(!same(&table(&rows), &table(&turned), true).unwrap());
+        assert!(compared(&table(&rows), &table(&turned), false).unwrap());
+        assert!(!compared(&table(&rows), &table(&turned), true).unwrap());
         for other in 1..cells.len() {
             let mut changed = turned.clone();
             changed[0][1] = cells[cells.len() - 1 - other].clone();
-            assert!(!same(&table(&rows), &table(&changed), false).unwrap());
+            assert!(!compared(&table(&rows), &table(&changed), false).unwrap());
         }
     }
 
     #[test]
     fn tables_without_cells_are_equal_and_others_differ_from_them() {
         let one = table(&[[Cell::Null, Cell::Null]]);
-        assert!(same(&Table::new(2), &Table::new(3), true).unwrap());
-        assert!(!same(&Table::new(2), &one, true).unwrap());
+        assert!(compared(&Table::new(2), &Table::new(3), true).unwrap());
+        assert!(!compared(&Table::new(2), &one, true).unwrap());
     }
 
     #[test]

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::denotation::{Value, decode, integral};
-use super::matching::{self, Exhausted};
+use super::effort::{Effort, Stopped};
+use super::matching;
 
 /// What is kept of a result: its size and two hashes of 128 bits, each as two independent lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -100,14 +101,20 @@ impl Trace {
     /// By equal loose digests the rows have the same cells, so that only the order of the columns is left of the official
     /// rule.
     #[must_use]
-    pub fn same(&self, other: &Self, columns: usize, ordered: bool) -> Option<Result<bool, Exhausted>> {
+    pub fn same(
+        &self,
+        other: &Self,
+        columns: usize,
+        ordered: bool,
+        effort: &mut Effort,
+    ) -> Option<Result<bool, Stopped>> {
         if self.unusable || other.unusable || self.cells.len() != other.cells.len() {
             return None;
         }
         let mut numbers = matching::Numbers::default();
         let [one, two] =
             [self, other].map(|trace| trace.cells.iter().map(|&cell| numbers.of(cell)).collect::<Vec<_>>());
-        Some(matching::columns_match(&one, &two, columns, ordered))
+        Some(matching::columns_match(&one, &two, columns, ordered, effort))
     }
 
     /// Forgets everything.
@@ -204,7 +211,7 @@ impl Hash {
 
 /// The two halves of a full product, folded: every bit of the result depends on every bit of both.
 #[expect(clippy::cast_possible_truncation, reason = "the halves of the product")]
-fn fold(a: u64, b: u64) -> u64 {
+pub(super) fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
 }
@@ -297,20 +304,20 @@ mod tests {
     #[test]
     fn traces_find_moved_columns() {
         let gold = trace(&[&[ONE, A], &[A, ONE]]);
-        assert_eq!(gold.same(&trace(&[&[A, ONE], &[ONE, A]]), 2, true), Some(Ok(true)));
+        assert_eq!(gold.same(&trace(&[&[A, ONE], &[ONE, A]]), 2, true, &mut Effort::unhurried()), Some(Ok(true)));
         // Each row has the same cells, but no one order of columns fits both.
-        assert_eq!(gold.same(&trace(&[&[ONE, A], &[ONE, A]]), 2, true), Some(Ok(false)));
+        assert_eq!(gold.same(&trace(&[&[ONE, A], &[ONE, A]]), 2, true, &mut Effort::unhurried()), Some(Ok(false)));
     }
 
     #[test]
     fn traces_leave_to_the_cells_what_they_cannot_tell() {
         let (plain, real) = (trace(&[&[ONE, A]]), trace(&[&[Value::Real(1.0), A]]));
-        assert_eq!(plain.same(&real, 2, false), None);
+        assert_eq!(plain.same(&real, 2, false, &mut Effort::unhurried()), None);
         let row = vec![ONE; Trace::CELLS + 1];
         let mut large = trace(&[&row]);
-        assert_eq!(large.same(&large.clone(), row.len(), false), None);
+        assert_eq!(large.same(&large.clone(), row.len(), false, &mut Effort::unhurried()), None);
         large.clear();
-        assert_eq!(large.same(&Trace::default(), 1, false), Some(Ok(true)));
+        assert_eq!(large.same(&Trace::default(), 1, false, &mut Effort::unhurried()), Some(Ok(true)));
     }
 
     #[test]

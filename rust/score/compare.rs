@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::{Stage, State};
 use crate::exec::denotation::{Cell, Table, Value, same};
 use crate::exec::digest::{Digest, Digester, Relation, Trace};
-use crate::exec::matching::Exhausted;
+use crate::exec::effort::Stopped;
 use crate::exec::sandbox::{Database, Failure, Limits, Program, Reader, Row};
 
 /// Why a database rejects a prediction.
@@ -153,7 +153,9 @@ impl<'a> Runner<'a> {
             }
             self.gold_trace = Some(trace);
         }
-        let traced = self.gold_trace.as_ref().and_then(|gold| gold.same(&self.trace, digest.columns, self.ordered));
+        let mut effort = self.database.effort(self.limits);
+        let same = |gold: &Trace| gold.same(&self.trace, digest.columns, self.ordered, &mut effort);
+        let traced = self.gold_trace.as_ref().and_then(same);
         traced.map_or_else(|| self.compare_cells(digest, gold, prediction), of_comparison)
     }
 
@@ -169,7 +171,7 @@ impl<'a> Runner<'a> {
             }
         }
         let [gold, prediction] = tables;
-        of_comparison(same(&gold.table, &prediction.table, self.ordered))
+        of_comparison(same(&gold.table, &prediction.table, self.ordered, &mut self.database.effort(self.limits)))
     }
 
     /// See [`Database::program`].
@@ -192,14 +194,18 @@ pub(super) fn is_syntax_error(message: &str) -> bool {
         || ["incomplete input", "more than one statement", "embedded null character"].contains(&message)
 }
 
-/// What the comparison of cells says of a prediction.
-fn of_comparison(same: Result<bool, Exhausted>) -> Option<Rejection> {
+/// What the comparison of cells says of a prediction; `None` also where the caller cancelled.
+fn of_comparison(same: Result<bool, Stopped>) -> Option<Rejection> {
     match same {
-        Ok(true) => None,
+        Ok(true) | Err(Stopped::Cancelled) => None,
         Ok(false) => Some(Rejection::different("the same cells as the gold in other places")),
-        Err(Exhausted) => {
+        Err(Stopped::Exhausted) => {
             let detail = "too many columns look alike to match them with the gold's";
             Some(Rejection { state: State::TooLarge, ..Rejection::different(detail) })
+        }
+        Err(Stopped::Deadline) => {
+            let detail = "the deadline passed while the result was compared with the gold's";
+            Some(Rejection { state: State::Timeout, ..Rejection::different(detail) })
         }
     }
 }

@@ -21,7 +21,6 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 mod authorizer;
-mod clock;
 mod definition;
 mod functions;
 mod like;
@@ -47,6 +46,7 @@ pub use self::statement::{Reader, Row};
 use self::turn::Kept;
 use self::watch::{STEPS_PER_LOOK, SharedWatch, Watch};
 use super::digest::Digest;
+use super::effort::Effort;
 use crate::error::Error;
 
 /// What a query may use before it is stopped.
@@ -325,6 +325,12 @@ impl Database {
     /// Sets the flag that cancels the queries from now on.
     pub fn watch(&mut self, cancel: Arc<AtomicBool>) {
         self.watch.obey(cancel);
+    }
+
+    /// What a comparison of results may do, with the time and the flag of a query. It begins now.
+    #[must_use]
+    pub fn effort(&self, limits: &Limits) -> Effort {
+        Effort::new(limits.timeout, self.watch.cancel())
     }
 
     /// The tables of the database.

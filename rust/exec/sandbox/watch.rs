@@ -14,8 +14,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::clock::Moment;
 use super::{FUNCTION_CALLS, Failure, Limits};
+use crate::exec::clock::Moment;
 
 /// How many virtual machine instructions run between two looks at the limits. Few, because one of them may call a
 /// function on a value as large as [`value_bytes`](super::value_bytes) allows.
@@ -153,6 +153,11 @@ impl Watch {
     /// Sets the flag that cancels the queries from now on.
     pub(super) fn obey(&self, cancel: Arc<AtomicBool>) {
         self.cancel.replace(cancel);
+    }
+
+    /// The flag that cancels the queries.
+    pub(super) fn cancel(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.cancel.borrow())
     }
 
     /// Begins a query, with its compilation.

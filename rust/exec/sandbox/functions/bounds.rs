@@ -72,7 +72,7 @@ fn answer(connection: &Connection, call: &str, texts: &[Vec<u8>; 3]) -> rusqlite
         "WITH a(t, u, v) AS MATERIALIZED (SELECT CAST(?1 AS TEXT), CAST(?2 AS TEXT), CAST(?3 AS TEXT))
          SELECT CASE typeof(x) WHEN 'text' THEN CAST(x AS BLOB) ELSE x END FROM (SELECT {call} AS x, ?1, ?2, ?3 FROM a)"
     );
-    connection.query_row(&query, &texts.each_ref(), |row| row.get(0))
+    connection.query_row(&query, texts.each_ref(), |row| row.get(0))
 }
 
 /// Parts of characters, wildcards and digits.

@@ -26,7 +26,7 @@ import qsql
 from qsql import QsqlError, Scorer
 
 CORPUS = corpus.load()
-KINDS = ("functions", "memory", "nesting", "runaway", "text", "writes")
+KINDS = ("compile", "functions", "memory", "nesting", "runaway", "text", "writes")
 # A step of a query that calls functions on long texts takes thousands of times as long as others.
 LIMITS = {kind: {"max_steps": 500 if kind == "functions" else 1_000_000, "max_memory": 16 << 20} for kind in KINDS}
 # So long that steps and memory end every query: what ends by the clock may end otherwise on another machine.
@@ -100,6 +100,9 @@ VERBS = [
         r"PRAGMA writable_schema",
         r"sqlite_dbpage",
         r" LIKE '.*(%_){1000}",
+        *(rf"'c3'.*\b{function}\(" for function in ("trim", "ltrim", "rtrim", "unhex")),
+        *(rf"( {join} JOIN \w+ AS t\d+( ON [\w.]+ [<=] [\w.]+)?){{40}}" for join in ("FULL", "RIGHT", "NATURAL")),
+        r"( UNION SELECT x \+ \d+ FROM r){400}",
         r" GLOB ",
         r"\?",
         r":\w+\b",
@@ -198,7 +201,7 @@ import json, os, resource, sys, threading
 sys.path.insert(0, sys.argv[2])
 import corpus
 from qsql import Scorer
-databases, items, deadline = sys.argv[1], corpus.load(), 2.0
+databases, items, deadline = sys.argv[1], corpus.load(), 1.0
 queue, done = list(enumerate(items)), []
 def judged(scorer, index, item):
     gold = corpus.gold(item.database, rows=index % 8 < 4)
@@ -220,7 +223,7 @@ print(json.dumps({"files": files() - before, "peak": peak, "done": done}))
 
 
 def test_a_process_stays_as_it_was(demo_databases, tmp_path):
-    """The corpus in a process of its own, with a user's limits but 2 s: it ends, small, and leaves no trace."""
+    """The corpus in a process of its own, with a user's limits but 1 s: it ends, small, and leaves no trace."""
     working, temporary = tmp_path / "working", tmp_path / "temporary"
     working.mkdir()
     temporary.mkdir()
@@ -265,21 +268,32 @@ def large(tmp_path_factory):
 @pytest.mark.parametrize("size", [3_900_000, 1_000_000, 200_000, 60_000])
 @pytest.mark.parametrize(
     "repeated",
-    ["length(z)", "a.z = k.z COLLATE NOCASE", "json_type(y, '$[#-1]')", "z LIKE '%x%x%x%y'", "CAST(z AS BLOB) IS NULL"],
+    [
+        *(
+            "length(z)",
+            "a.z = k.z COLLATE NOCASE",
+            "json_type(y, '$[#-1]')",
+            "z LIKE '%x%x%x%y'",
+            "CAST(z AS BLOB) IS NULL",
+        ),
+        *("d * d", "trim(z, z) IS NULL", "unhex(z, z) IS NULL"),
+    ],
 )
 def test_large_values_do_not_hide_the_clock(large, repeated, size):
     """Between two jumps of its program nothing can stop a query, and each instruction may go through a large value."""
     texts = f"k(z) AS MATERIALIZED (SELECT printf('%.*c', {size}, 'x'))"
     arrays = f"m(y) AS MATERIALIZED (SELECT '[' || replace(printf('%.*c', {size // 2 - 10}, '1'), '1', '1,') || '1]')"
-    table = "m" if "json" in repeated else "k, k AS a" if "a.z" in repeated else "k"
+    digits = f"n(d) AS MATERIALIZED (SELECT printf('%.*c', {size}, '1'))"
+    table = "m" if "json" in repeated else "n" if "d" in repeated.split() else "k, k AS a" if "a.z" in repeated else "k"
     chains = [
-        f"WITH {arrays}, {texts}, c0(x) AS (SELECT {repeated} FROM {table})"
+        f"WITH {arrays}, {texts}, {digits}, c0(x) AS (SELECT {repeated} FROM {table})"
         + "".join(f", c{number + 1}(x) AS (SELECT x + x FROM c{number})" for number in range(times))
         + f" SELECT x FROM c{times}"
         for times in range(5, 17)
     ]
     repetitions = [
-        f"WITH {arrays}, {texts} SELECT 1{f', {repeated}' * times} FROM {table}" for times in (30, 100, 300, 900)
+        f"WITH {arrays}, {texts}, {digits} SELECT 1{f', {repeated}' * times} FROM {table}"
+        for times in (30, 100, 300, 900)
     ]
     queries = chains + repetitions
     scorer = Scorer(large, threads=1, timeout=0.2)
@@ -293,6 +307,77 @@ def test_large_values_do_not_hide_the_clock(large, repeated, size):
     for query in queries:
         # Of work, not of the clock: others may keep the machine busy.
         assert seconds(query) < 1.2, query
+
+
+CONTINUED = "CAST(unhex('c3' || replace(hex(zeroblob(n)), '00', '80')) AS TEXT)"
+# A set of characters that are no UTF-8, one of each length up to hundreds of bytes, as large as a value may be.
+LENGTHS = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < {most}), s(x) AS ({set})"
+PREFIXES = LENGTHS.replace("{set}", f"SELECT 'a' || group_concat({CONTINUED}, '') FROM r")
+SUBJECT = "replace(hex(zeroblob(40000)), '0', 'a')"
+TAIL = "CAST(unhex('62' || replace(hex(zeroblob(200000)), '00', '80')) AS TEXT)"
+
+
+@pytest.mark.parametrize("most", [400, 1200])
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (f"length(trim({SUBJECT}, x))", 0),
+        (f"length(ltrim({SUBJECT}, x))", 0),
+        (f"length(rtrim({SUBJECT}, x))", 0),
+        (f"octet_length(ltrim({SUBJECT} || 'b', x))", 1),
+        (f"octet_length(trim({TAIL}, CAST(x'80' AS TEXT) || x))", 1),
+        (f"octet_length(rtrim({TAIL}, x))", 200_001),
+        (f"octet_length(rtrim({TAIL}, CAST(x'80' AS TEXT) || x))", 1),
+        # The first character of the set counts: the shortest, of those that begin each other.
+        ("octet_length(x) - octet_length(ltrim(x, x))", 5),
+        ("octet_length(rtrim(x, substr(x, 2)))", 1),
+        (f"length(unhex({SUBJECT}, x))", 40_000),
+        (f"unhex(replace({SUBJECT}, 'a', 'y'), x) IS NULL", 1),
+        ("octet_length(unhex(substr(x, 2), x))", 0),
+        ("instr(x, substr(x, -1)) > 0", 1),
+        ("length(replace(x, substr(x, -1), ''))", None),
+    ],
+)
+def test_functions_on_invalid_text_take_linear_time(large, call, expected, most):
+    """At sizes on which SQLite's own functions take minutes, during which nothing can stop them."""
+    query = f"{PREFIXES.replace('{most}', str(most))} SELECT {call} FROM s"
+    gold = f"SELECT {most if expected is None else expected}"
+    (verdict,) = Scorer(large, threads=1, timeout=PATIENCE).score([gold], [query], ["large"], "exec")
+    assert (verdict.state, verdict.execution) == ("scored", True), verdict
+
+
+def latin_square_graph(order, symbol):
+    """Whether cells of a Latin square share a row, a column or a symbol, for each pair of them."""
+    cells = [(row, column, symbol(row, column)) for row in range(order) for column in range(order)]
+    return [[2 if a == b else int(any(x == y for x, y in zip(a, b, strict=True))) for b in cells] for a in cells]
+
+
+def table_query(rows):
+    texts = " UNION ALL ".join("SELECT '{}'".format("".join(map(str, row))) for row in rows)
+    columns = ", ".join(f"substr(x, {place + 1}, 1)" for place in range(len(rows[0])))
+    return f"WITH t(x) AS ({texts}) SELECT {columns} FROM t"
+
+
+@pytest.mark.parametrize("half", [2, 3, 4, 5, 6])
+def test_look_alike_columns_are_compared_within_the_limits(large, half):
+    """The graphs of Latin squares: all rows and columns of all of them have the same cells."""
+
+    def dihedral(row, column):
+        turned = (row + column if row < half else row + half - column) % half
+        return turned + (0 if (row < half) == (column < half) else half)
+
+    cyclic = latin_square_graph(2 * half, lambda row, column: (row + column) % (2 * half))
+    other = latin_square_graph(2 * half, dihedral)
+    moved = [[*row[7:], *row[:7]] for row in cyclic[::-1]]
+    scorer = Scorer(large, threads=1, timeout=PATIENCE)
+    same, different = scorer.score([table_query(cyclic)] * 2, [table_query(moved), table_query(other)], ["large"] * 2)
+    assert (same.state, same.execution) == ("scored", True)
+    assert (different.execution, different.detail) == (False, "the same cells as the gold in other places")
+    # A comparison has a deadline as a query has.
+    hurried = Scorer(large, threads=1, timeout=0.05)
+    (verdict,) = hurried.score([table_query(cyclic)], [table_query(other)], ["large"])
+    assert verdict.execution is False
+    assert verdict.state in {"scored", "timeout"}
 
 
 def test_large_values_are_read(large):

@@ -82,8 +82,9 @@ pub const SQL_BYTES: usize = 50_000;
 const FUNCTION_CALLS: u32 = 1000;
 
 /// The product of a compiled query's size and that of its largest value, both in bytes. It bounds the work between two looks
-/// at the limits, since a row may take every instruction once, and each may go through a value: some tenths of a second.
-const WORK: u64 = 1 << 36;
+/// at the limits, since a row may take every instruction once, and each may go through a value, or read the digits of two again and
+/// again to compute with them: half a second.
+const WORK: u64 = 1 << 35;
 
 /// The same where the query has functions for JSON, which go through a value once for each path, and slowly.
 const JSON_WORK: u64 = 1 << 34;

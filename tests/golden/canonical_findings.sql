@@ -202,3 +202,13 @@ SELECT n1.*, x FROM (SELECT n2.x, n2.id AS x, n2.id FROM o AS n2) AS n1 ORDER BY
 CREATE TABLE t (name);
 INSERT INTO t VALUES (1), (2);
 SELECT TRUE, true AS e FROM (SELECT * FROM t) AS n1 GROUP BY 1 ORDER BY 2 DESC
+
+-- The same expression, once of a name and once of a column.
+CREATE TABLE b (a);
+INSERT INTO b VALUES (1), (2);
+SELECT group_concat(n1.a), group_concat([a]) AS a, a AS n2 FROM b AS n1 GROUP BY a ORDER BY 1 DESC, group_concat(n1.a) COLLATE NOCASE
+
+-- What keeps a star from being spelled out may stand in a query of a query.
+CREATE TABLE x (match, "1st", "it's");
+INSERT INTO x VALUES (1, 2, 3);
+SELECT n1.* FROM (SELECT * FROM (SELECT n3.match, n3."1st", n3."it's" AS "1st" FROM x AS n3) AS n2) AS n1, x

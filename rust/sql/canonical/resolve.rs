@@ -216,10 +216,7 @@ impl<'s> Resolver<'s> {
                         continue;
                     }
                     // Else the names go on being what keeps it from that.
-                    if let Columns::Derived(columns) = &self.tables[*table].columns {
-                        let named: Vec<usize> = columns.iter().filter_map(|column| column.item).collect();
-                        self.tables[*table].used.extend(named);
-                    }
+                    self.mark_tables(&[*table]);
                 }
                 Item::NamedStar(_) => {}
             }

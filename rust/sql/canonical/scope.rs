@@ -1,7 +1,7 @@
 //! What a name may mean at a place: tables, their columns, and the aliases of select lists.
 
 use super::schema::Schema;
-use super::tree::{Expr, Name, TableId};
+use super::tree::{Expr, Name, PartMut, TableId};
 
 /// The columns of a table in a `FROM`.
 #[derive(Clone, Debug)]
@@ -227,10 +227,28 @@ pub(super) fn item_name(expr: &Expr, alias: Option<&Name>) -> Option<String> {
     }
 }
 
-/// Whether two expressions are the same, or columns of one name of which is not known that they are of different tables.
+/// Whether two expressions are the same, but for names of which is not known that they are of different tables.
 pub(super) fn may_be_one(one: &Expr, other: &Expr) -> bool {
-    let name = item_name(one, None);
-    one == other || name.is_some() && name == item_name(other, None)
+    one == other || {
+        let [mut one, mut other] = [one, other].map(Expr::clone);
+        forget_tables(&mut one);
+        forget_tables(&mut other);
+        one == other
+    }
+}
+
+fn forget_tables(expr: &mut Expr) {
+    match expr {
+        Expr::Column { table, .. } => *table = 0,
+        Expr::Name { name, .. } => *expr = Expr::Column { table: 0, name: name.lower() },
+        _ => {
+            for part in expr.parts_mut() {
+                if let PartMut::Expr(expr) = part {
+                    forget_tables(expr);
+                }
+            }
+        }
+    }
 }
 
 /// The schema's columns of a table; nothing is known without a schema.

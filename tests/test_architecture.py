@@ -19,9 +19,12 @@ LAYERS = [
     {"engines", "results", "training_log"},
     {
         *("data", "dataset_info", "directories", "extras", "features", "machine", "markdown", "outputs", "prompt"),
+        "records",
         "schema_text",
     },
     {"config"},
+    {"files"},
+    {"shapes"},
     {"children", "paths", "visible"},
     {"__init__"},
     {"asynchronous"},

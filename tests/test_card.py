@@ -8,7 +8,7 @@ import shutil
 import pytest
 from huggingface_hub import ModelCard
 
-from qsql import QsqlError, demo, results
+from qsql import QsqlError, demo, records, results
 from qsql.evaluate import Settings, evaluate
 from qsql.report.card import MISSING, CardSettings, model_card
 from qsql.report.curves import read_training
@@ -90,7 +90,7 @@ def test_the_hub_reads_the_results_of_the_summary(run_directory, training):
 def test_the_breakdown_is_that_of_the_summary(run_directory):
     summary = results.read_json(run_directory / "summary.json")
     found = {row[0]: row[1:] for row in rows(model_card(read_run(run_directory), None, CardSettings()))}
-    names = (*results.LEVELS, "all")
+    names = (*records.LEVELS, "all")
     assert found["execution accuracy %"] == [percent(summary[name]["execution"]) for name in names]
     assert found["exact match %"] == [percent(summary[name]["exact"]) for name in names]
     assert found["canonical exact match %"] == [percent(summary[name]["canonical_exact"]) for name in names]

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import bootstrap
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
-from qsql import QsqlError, demo, results
+from qsql import QsqlError, demo, records, results
 from qsql.evaluate import Settings, evaluate
 from qsql.report.breakdown import turns
 from qsql.report.compare import compare, points, verdict_text, warnings
@@ -57,7 +57,7 @@ def test_examples_without_a_verdict_count_in_neither():
 
 def test_shares_are_those_of_the_summaries(runs):
     (comparison,) = compare([read_run(runs["strong"]), read_run(runs["weak"])])
-    for level in (*results.LEVELS, "all"):
+    for level in (*records.LEVELS, "all"):
         for metric in ("exact", "execution"):
             found = comparison.levels[metric][level]
             shares = [results.read_json(runs[name] / "summary.json")[level][metric] for name in ("strong", "weak")]

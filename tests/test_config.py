@@ -92,5 +92,5 @@ def test_what_is_written_is_read_back(load):
 def test_a_file_of_another_encoding_is_named(tmp_path):
     path = tmp_path / "latin.yaml"
     path.write_bytes(b"name: caf\xe9\n")
-    with pytest.raises(QsqlError, match=r"latin\.yaml` is not valid UTF-8\nhint: convert the file"):
+    with pytest.raises(QsqlError, match=r"latin\.yaml` line 1 is not valid UTF-8\nhint: convert the file"):
         load_config(path, [], KNOWN)

@@ -31,10 +31,10 @@ INTERACTIONS = "SELECT 1\ta\nSELECT 2\ta\n\nSELECT 3\tb\n"
 
 def test_gold_lines_are_examples(write):
     examples = read_examples(write("gold.sql", "\ufeff" + GOLD.replace("\n", "\r\n")))
-    assert [(example.id, example.query, example.db_id, example.line) for example in examples] == [
-        ("0", "SELECT 1", "a", 1),
-        ("1", "SELECT 2", "b", 2),
-        ("2", "SELECT 3", "a", 3),
+    assert [(example.id, example.query, example.db_id, example.place) for example in examples] == [
+        ("0", "SELECT 1", "a", "line 1"),
+        ("1", "SELECT 2", "b", "line 2"),
+        ("2", "SELECT 3", "a", "line 3"),
     ]
     assert {(example.interaction, example.turn) for example in examples} == {(0, 1)}
 
@@ -59,9 +59,9 @@ def test_spider_json_is_read(write):
         ("gold.sql", "\n\n", "no golds"),
         ("gold.json", "[", "is not JSON"),
         ("gold.json", "{}", "is not a list"),
-        ("gold.json", "[1]", "entry 1 is not an object"),
-        ("gold.json", '[{"db_id": "a"}]', "entry 1 has no `query`"),
-        ("gold.json", '[{"query": "a", "db_id": 3}]', "entry 1 has no `db_id`"),
+        ("gold.json", "[1]", "entry 1: it is the number 1, not an object"),
+        ("gold.json", '[{"db_id": "a"}]', "entry 1: `query` is missing"),
+        ("gold.json", '[{"query": "a", "db_id": 3}]', "entry 1: `db_id` is the number 3, not a text"),
         ("gold.jsonl", '{"query": "a", "db_id": "a"}\n{', "line 2 is not JSON"),
         ("gold.json", '[{"id": 7, "query": "a", "db_id": "a"}, {"id": 7, "query": "b", "db_id": "a"}]', "id `7`"),
     ],
@@ -80,7 +80,7 @@ def test_bad_golds_are_named_by_file_and_line(write, name, content, message):
 def test_unreadable_files_are_named(tmp_path, reader):
     with pytest.raises(QsqlError, match=r"absent\.sql`: No such file"):
         reader(tmp_path / "absent.sql")
-    with pytest.raises(QsqlError, match="Is a directory"):
+    with pytest.raises(QsqlError, match="it is a directory, not a file\nhint: give a file"):
         reader(tmp_path)
 
 
@@ -141,8 +141,8 @@ def test_json_lines_without_ids_pair_by_position(write):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"id": 0}', "line 1 has no `sql`"),
-        ('{"sql": 3}', "line 1 has no `sql`"),
+        ('{"id": 0}', "line 1: `sql` is missing"),
+        ('{"sql": 3}', "line 1: `sql` is the number 3, not a text or null"),
         ('{"id": 0, "sql": "a"}\n{"id": 0, "sql": "b"}', "line 2 repeats the id `0`"),
         ('{"id": "x", "sql": "a"}', "no id of"),
     ],

@@ -131,12 +131,12 @@ def test_a_folder_of_bird_is_read_with_its_evidence(tmp_path, examples):
         ("x.json", '{"question": "a"}', "is not a list"),
         ("x.json", '[{"question": "a"', "is not JSON"),
         ("x.json", "[]", "yields no examples"),
-        ("x.json", '["a"]', "item 1 is not a record but a str"),
+        ("x.json", '["a"]', "entry 1 is not a record but a str"),
         ("x.jsonl", '{"question": "a", "query": "b", "schema": "c"}\n{"question": ', "line 2 is not JSON"),
         (
             "x.jsonl",
             '{"question": "a", "query": "b", "db_id": "c"}',
-            r"item 1: no schema of database `c` is known",
+            r"line 1: no schema of database `c` is known",
         ),
         ("x.csv", "question,query,schema\na,b\n", "line 2 has another number of fields"),
         ("x.csv", 'question,query,schema\na,b,"c\n', "line 1: unexpected end of data"),
@@ -339,7 +339,7 @@ def test_a_configuration_with_an_unknown_key_names_the_nearest(tmp_path):
 def test_nothing_that_is_left_is_an_error_and_leaves_nothing(tmp_path):
     rows = [{**row, "query": "SELECT missing FROM t"} for row in ROWS]
     with pytest.raises(
-        QsqlError, match=r"nothing is left of 2 examples; the stage `compile` dropped 2\nhint: .*item 1"
+        QsqlError, match=r"nothing is left of 2 examples; the stage `compile` dropped 2\nhint: .*entry 1"
     ):
         prepare(Settings(sources=[str(write(tmp_path / "rows.json", rows))]), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["rows.json"]
@@ -424,7 +424,7 @@ def test_the_command_shows_what_was_dropped(run_qsql, tmp_path):
     run_qsql("data", "prepare", write(tmp_path / "rows.json", rows), "--validation", 0, "--out", tmp_path / "out")
     done = run_qsql("data", "show", tmp_path / "out", "--dropped", "compile")
     assert done.stdout.splitlines() == [
-        "rows.json item 3: no_such_column",
+        "rows.json entry 3: no_such_column",
         "  detail: no such column: b",
         "  question: How many, all told?",
         "  query: SELECT b FROM t",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from qsql import QsqlError, demo, results
+from qsql import QsqlError, demo, records, results
 from qsql.evaluate import Settings, evaluate
 from qsql.report.breakdown import by_database, by_feature
 from qsql.report.explain import explain, why_not_exact
@@ -67,7 +67,7 @@ def test_the_terminal_report_looks_like_this(run_qsql, runs):
 def test_the_report_has_the_numbers_of_the_summary(run_qsql, runs):
     text = run_qsql("report", runs["weak"]).stdout
     summary = results.read_json(runs["weak"] / "summary.json")
-    for level in (*results.LEVELS, "all"):
+    for level in (*records.LEVELS, "all"):
         row = next(line for line in text.splitlines() if line.startswith(level + " "))
         totals = summary[level]
         shares = [percent(totals[metric]) for metric in ("exact", "execution")]
@@ -97,10 +97,10 @@ def test_many_databases_are_cut_with_a_word(run_qsql, runs):
         (lambda run: (run / "run.json").write_text("{}"), "nothing is scored in"),
         (lambda run: (run / "verdicts.jsonl.partial").touch(), "is not finished"),
         (lambda run: (run / "examples.jsonl").unlink(), "has no `examples.jsonl`"),
-        (lambda run: (run / "verdicts.jsonl").write_text('{"id": "0"}\n'), "do not belong together: 1 verdicts"),
+        (lambda run: (run / "verdicts.jsonl").write_text(""), "do not belong together: 0 verdicts"),
         (lambda run: (run / "verdicts.jsonl").write_text("{\n"), "line 1 is not JSON"),
-        (lambda run: (run / "verdicts.jsonl").write_text("1\n"), "line 1 is not an object"),
-        (lambda run: (run / "examples.jsonl").write_text('{"id": "0"}\n' * 48), "has no 'db_id'"),
+        (lambda run: (run / "verdicts.jsonl").write_text("1\n"), "line 1: it is the number 1, not an object"),
+        (lambda run: (run / "examples.jsonl").write_text('{"id": "0"}\n' * 48), "line 1: `db_id` is missing"),
     ],
 )
 def test_what_is_no_finished_run_is_refused_with_a_hint(run_qsql, copied, breakage, message):

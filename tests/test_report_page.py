@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 from browser import Browser, chromium
 
-from qsql import demo, results
+from qsql import demo, records, results
 from qsql.evaluate import Settings, evaluate
 from qsql.report.compare import compare, write_comparison
 from qsql.report.page import write_report
@@ -97,14 +97,14 @@ def test_the_tables_have_the_numbers_of_the_summary(folder):
     rows = [
         [html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in text.split("<tr>")
     ]
-    for level in (*results.LEVELS, "all"):
+    for level in (*records.LEVELS, "all"):
         totals = summary[level]
         assert [
             *(level, f"{totals['count']:,}"),
             *(percent(totals["exact"]), interval_text(totals["exact_interval"]), percent(totals["canonical_exact"])),
             *(percent(totals["execution"]), interval_text(totals["execution_interval"])),
         ] in rows
-    states = [summary[level]["states"]["scored"] for level in (*results.LEVELS, "all")]
+    states = [summary[level]["states"]["scored"] for level in (*records.LEVELS, "all")]
     assert ["scored: compared with the gold", *map(str, states)] in rows
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
+from qsql.files import read_text
+from qsql.visible import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
 
     import yaml
 
+LONGEST_NAME = 100
+"""Characters of a name for which another one is suggested."""
+DEEPEST = 50
+"""Lists and mappings within each other."""
+MOST_NODES = 10_000
+"""Values, with those that aliases stand for: a few lines of them can stand for billions."""
 _FLOAT = re.compile(
     r"""^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
       |[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+
@@ -52,11 +60,13 @@ class Config:
         return self.origins.get(key, "the defaults")
 
 
-def load_config(path: Path, overrides: Sequence[str], known: Mapping[str, Key], what: str = "configuration") -> Config:
+def load_config(
+    path: Path | None, overrides: Sequence[str], known: Mapping[str, Key], what: str = "configuration"
+) -> Config:
     """Read a YAML file, put `key=value` overrides over it, and check names and types.
 
     Args:
-        path: The file, a mapping of keys to values.
+        path: The file, a mapping of keys to values; None where there are overrides alone.
         overrides: Such as `learning_rate=1e-5`; what stands behind `=` is YAML.
         known: All keys with what they take.
         what: Whose keys they are, for messages.
@@ -64,11 +74,9 @@ def load_config(path: Path, overrides: Sequence[str], known: Mapping[str, Key], 
     Raises:
         QsqlError: For a file that cannot be read, a key that is unknown or there twice, or a value of another type.
     """
-    import yaml  # noqa: PLC0415 - importing qsql loads no YAML
-
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for key, node, line in _entries(path):
+    for key, node, line in _entries(path) if path is not None else ():
         place = f"`{path}` line {line}"
         if key in values:
             raise QsqlError(f"{place}: `{key}` is there twice\nhint: keep one of them")
@@ -77,20 +85,23 @@ def load_config(path: Path, overrides: Sequence[str], known: Mapping[str, Key], 
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
-            raise QsqlError(f"`{override}` is no override\nhint: overrides are key=value, such as learning_rate=1e-5")
-        place = f"override `{override}`"
+            raise QsqlError(
+                f"`{one_line(override, 100)}` is no override\nhint: overrides are key=value, such as learning_rate=1e-5"
+            )
+        place = f"override `{one_line(override, 100)}`"
         _require_known(key, place, known, what)
-        try:
-            composed = yaml.compose(text, Loader=_loader())
-        except yaml.YAMLError as error:
-            raise QsqlError(f"{place} is not YAML: {_problem(error)}\nhint: put the value in quotes") from None
+        composed = _compose(text, place, "put the value in quotes")
         values[key], origins[key] = _value(key, composed, known[key], place), place
     return Config(values, origins)
 
 
 def nearest(name: str, names: Sequence[str]) -> str | None:
     """Find what `name` was probably meant to be."""
-    return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=0.5)), None)
+    # Comparing takes time by the square; nobody means a name with one that long.
+    short = [other for other in names if len(other) <= LONGEST_NAME]
+    if len(name) > LONGEST_NAME:
+        return None
+    return next(iter(difflib.get_close_matches(name, short, n=1, cutoff=0.5)), None)
 
 
 def dump_config(values: Mapping[str, Any]) -> str:
@@ -129,23 +140,48 @@ def _loader() -> type[yaml.SafeLoader]:
 def _entries(path: Path) -> list[tuple[str, yaml.Node, int]]:
     import yaml  # noqa: PLC0415
 
-    try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=_loader())
-    except OSError as error:
-        raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: check the path") from None
-    except UnicodeDecodeError:
-        raise QsqlError(f"`{path}` is not valid UTF-8\nhint: convert the file, for instance with `iconv`") from None
-    except yaml.YAMLError as error:
-        raise QsqlError(f"`{path}` is not YAML: {_problem(error)}\nhint: each line is `key: value`") from None
+    root = _compose(read_text(path), f"`{path}`", "each line is `key: value`")
     if root is None:
         return []
     if not isinstance(root, yaml.MappingNode):
         raise QsqlError(f"`{path}` is not a mapping\nhint: each line is `key: value`")
-    entries: list[tuple[str, yaml.Node, int]] = [
-        (str(key.value), value, key.start_mark.line + 1) for key, value in root.value
-    ]
+    entries: list[tuple[str, yaml.Node, int]] = []
+    for key, value in root.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise QsqlError(f"`{path}` line {line}: a key is a list or a mapping\nhint: each line is `key: value`")
+        entries.append((str(key.value), value, line))
     return entries
+
+
+def _compose(text: str, place: str, hint: str) -> yaml.Node | None:
+    """Parse YAML, and see that what its aliases stand for is not out of all proportion."""
+    import yaml  # noqa: PLC0415
+
+    try:
+        root: yaml.Node | None = yaml.compose(text, Loader=_loader())
+    except yaml.YAMLError as error:
+        raise QsqlError(f"{place} is not YAML: {_problem(error)}\nhint: {hint}") from None
+    except RecursionError:
+        raise QsqlError(f"{place} is nested too deeply\nhint: {hint}") from None
+    level = [] if root is None else [root]
+    nodes = 0
+    for _ in range(DEEPEST):
+        nodes += len(level)
+        if nodes > MOST_NODES:
+            raise QsqlError(f"{place} has more than {MOST_NODES:,} values, aliases written out\nhint: {hint}")
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return root
+    raise QsqlError(f"{place} is nested more than {DEEPEST} deep\nhint: {hint}")
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    import yaml  # noqa: PLC0415
+
+    if isinstance(node, yaml.MappingNode):
+        return [child for pair in node.value for child in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def _problem(error: yaml.YAMLError) -> str:
@@ -158,7 +194,7 @@ def _require_known(key: str, place: str, known: Mapping[str, Key], what: str) ->
     if key not in known:
         guess = nearest(key, list(known))
         hint = f"did you mean `{guess}`?" if guess else "the keys are listed in the documentation"
-        raise QsqlError(f"{place}: `{key}` is no key of the {what}\nhint: {hint}")
+        raise QsqlError(f"{place}: `{one_line(key, 60)}` is no key of the {what}\nhint: {hint}")
 
 
 def _value(key: str, node: yaml.Node | None, accepted: Key, place: str) -> Any:
@@ -172,7 +208,8 @@ def _value(key: str, node: yaml.Node | None, accepted: Key, place: str) -> Any:
         try:
             value = _construct(node)
         except (yaml.YAMLError, ValueError) as error:
-            raise QsqlError(f"{place}: `{key}` cannot be read: {error}\nhint: put the value in quotes") from None
+            message = one_line(str(error), 200)
+            raise QsqlError(f"{place}: `{key}` cannot be read: {message}\nhint: put the value in quotes") from None
     if value is None:
         return None
     kind = type(value).__name__
@@ -180,12 +217,12 @@ def _value(key: str, node: yaml.Node | None, accepted: Key, place: str) -> Any:
         if kind in {"bool", "int", "float"} and "str" in accepted.kinds:
             value = text
         elif kind != "int" or "float" not in accepted.kinds:
-            found = f"`{text}`" if text else f"a {kind}"
+            found = f"`{one_line(text, 60)}`" if text else f"a {kind}"
             raise QsqlError(f"{place}: `{key}` is {found}\nhint: it takes {_describe(accepted)}")
     if accepted.choices and isinstance(value, str) and value not in accepted.choices:
         guess = nearest(value, accepted.choices)
         hint = f"did you mean `{guess}`? it" if guess else "it"
-        raise QsqlError(f"{place}: `{key}` is `{value}`\nhint: {hint} takes {_describe(accepted)}")
+        raise QsqlError(f"{place}: `{key}` is `{one_line(value, 60)}`\nhint: {hint} takes {_describe(accepted)}")
     return value
 
 

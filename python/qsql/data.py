@@ -6,11 +6,13 @@ problem with a file is a `QsqlError` that names the file and the line.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
+from qsql.files import read_entries, read_text, text_lines
+from qsql.shapes import ANY, TEXT, Kind, Nullable, Record
+from qsql.visible import is_encodable, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +31,8 @@ class Example:
     """Which interaction it belongs to, from 0; all examples of a data set without interactions share one."""
     turn: int
     """Its position within the interaction, from 1."""
-    line: int
-    """Line of its file, or position in its JSON list, from 1."""
+    place: str
+    """Where it stands in its file, such as "line 3", or "entry 3" of a JSON list."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Pairing:
     """Predictions that belong to no example, and are not scored."""
     questions: dict[str, str] = field(default_factory=dict)
     """Questions that stand beside predictions, by the id of their example."""
+    undecodable: list[str] = field(default_factory=list)
+    """Places of predictions that are not UTF-8, such as "line 3"; they cannot be run."""
 
 
 def read_examples(path: Path) -> list[Example]:
@@ -52,20 +56,17 @@ def read_examples(path: Path) -> list[Example]:
     Raises:
         QsqlError: If the file cannot be read or an entry lacks something.
     """
-    if path.suffix in {".json", ".jsonl"}:
-        examples = [_example_from_json(path, number, item) for number, item in _read_json(path)]
-    else:
-        examples = _examples_from_lines(path)
+    examples = _examples_from_json(path) if path.suffix in {".json", ".jsonl"} else _examples_from_lines(path)
     if not examples:
         raise QsqlError(f"no golds in `{path}`\nhint: each line is `sql<TAB>db_id`, or the file is Spider's JSON")
-    seen: dict[str, int] = {}
+    seen: dict[str, str] = {}
     for example in examples:
         if example.id in seen:
-            lines = f"{seen[example.id]} and {example.line}"
             raise QsqlError(
-                f"two golds of `{path}` have the id `{example.id}` (entries {lines})\nhint: make ids unique"
+                f"`{path}`: the id `{one_line(example.id, 60)}` is that of {seen[example.id]} and of {example.place}\n"
+                "hint: make ids unique"
             )
-        seen[example.id] = example.line
+        seen[example.id] = example.place
     return examples
 
 
@@ -83,69 +84,37 @@ def read_predictions(path: Path, examples: Sequence[Example]) -> Pairing:
     return _pair_lines(path, examples)
 
 
-def _read_text(path: Path, errors: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors=errors)
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise QsqlError(
-            f"`{path}` line {line} is not valid UTF-8\nhint: convert the file, for instance with `iconv -t UTF-8`"
-        ) from None
-    except OSError as error:
-        raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: check the path and its permissions") from None
+_ID = Nullable(Kind("a text or a number", (str, int, float)))
+_EXAMPLE = Record({"query": TEXT, "db_id": TEXT}, {"id": _ID, "question": Nullable(TEXT)})
+_PREDICTION = Record({"sql": Nullable(TEXT)}, {"id": _ID, "question": ANY})
+_EXAMPLE_HINT = 'the file is a list of objects like {"query": "SELECT ...", "db_id": "...", "id": 17}'
+_PREDICTION_HINT = 'each line is a prediction like {"sql": "SELECT ...", "id": 17}'
 
 
-def _lines(text: str) -> list[str]:
-    """Split at line breaks as the official tool does (`str.splitlines` knows more of them)."""
-    lines = text.split("\n")  # reading has turned \r\n and \r into \n
-    return lines[:-1] if lines[-1] == "" else lines
+def _identity(item: dict[str, Any]) -> str | None:
+    """The id of an entry as text; None if it has none."""
+    found = item.get("id")
+    return None if found is None else str(found)
 
 
-def _read_json(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    text = _read_text(path, "strict").removeprefix("\ufeff")
-    items: list[tuple[int, Any]] = []
-    if path.suffix == ".jsonl":
-        for number, line in enumerate(_lines(text), 1):
-            if line.strip():
-                try:
-                    items.append((number, json.loads(line)))
-                except json.JSONDecodeError as error:
-                    raise QsqlError(
-                        f"`{path}` line {number} is not JSON: {error}\nhint: each line is one object"
-                    ) from None
-    else:
-        try:
-            document = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise QsqlError(f"`{path}` is not JSON: {error}\nhint: Spider's files are one list of objects") from None
-        if not isinstance(document, list):
-            raise QsqlError(f"`{path}` is not a list\nhint: Spider's files are one list of objects")
-        items = list(enumerate(document, 1))
-    for number, item in items:
-        if not isinstance(item, dict):
-            raise QsqlError(f'`{path}` entry {number} is not an object\nhint: entries look like {{"db_id": ...}}')
-    return items
-
-
-def _example_from_json(path: Path, number: int, item: dict[str, Any]) -> Example:
-    for key in ("query", "db_id"):
-        if not isinstance(item.get(key), str):
-            raise QsqlError(f"`{path}` entry {number} has no `{key}`\nhint: an entry needs `query` and `db_id`")
-    return Example(
-        id=str(item.get("id", number - 1)),
-        db_id=item["db_id"],
-        query=item["query"],
-        question=item.get("question"),
-        interaction=0,
-        turn=1,
-        line=number,
-    )
+def _examples_from_json(path: Path) -> list[Example]:
+    examples = []
+    for number, (place, item) in enumerate(read_entries(path, _EXAMPLE, hint=_EXAMPLE_HINT)):
+        identity = _identity(item) or str(number)
+        for key, text in (("query", item["query"]), ("db_id", item["db_id"]), ("id", identity)):
+            if not is_encodable(text):
+                raise QsqlError(
+                    f"`{path}` {place}: `{key}` has a lone surrogate, which stands for no character\n"
+                    "hint: mend or remove the entry"
+                )
+        examples.append(Example(identity, item["db_id"], item["query"], item.get("question"), 0, 1, place))
+    return examples
 
 
 def _examples_from_lines(path: Path) -> list[Example]:
     examples: list[Example] = []
     interaction = turn = 0
-    for number, line in enumerate(_lines(_read_text(path, "strict").removeprefix("\ufeff")), 1):
+    for number, line in enumerate(text_lines(read_text(path)), 1):
         if not line.strip():
             interaction, turn = interaction + 1, 0
             continue
@@ -154,7 +123,7 @@ def _examples_from_lines(path: Path) -> list[Example]:
             found = "no tab" if len(fields) == 1 else f"{len(fields) - 1} tabs"
             raise QsqlError(f"`{path}` line {number} has {found}\nhint: a gold line is `sql<TAB>db_id`")
         turn += 1
-        examples.append(Example(str(len(examples)), fields[1], fields[0], None, interaction, turn, number))
+        examples.append(Example(str(len(examples)), fields[1], fields[0], None, interaction, turn, f"line {number}"))
     if not interaction:
         return [replace(example, turn=1) for example in examples]
     return examples
@@ -162,14 +131,15 @@ def _examples_from_lines(path: Path) -> list[Example]:
 
 def _pair_lines(path: Path, examples: Sequence[Example]) -> Pairing:
     # Bytes that are not UTF-8 become lone surrogates, which the scorer takes for what they are.
-    lines = _lines(_read_text(path, "surrogateescape"))
+    lines = text_lines(read_text(path, errors="surrogateescape"))
+    undecodable = [f"line {number}" for number, line in enumerate(lines, 1) if not is_encodable(line)]
     texts = [line.strip().split("\t")[0] or None for line in lines]
     if examples[0].interaction != examples[-1].interaction:
-        return _pair_interactions(path, texts, examples)
+        return replace(_pair_interactions(path, texts, examples), undecodable=undecodable)
     while len(texts) > len(examples) and texts[-1] is None:
         texts.pop()
     predictions = texts[: len(examples)] + [None] * (len(examples) - len(texts))
-    return _pairing(predictions, examples, surplus=max(0, len(texts) - len(examples)))
+    return _pairing(predictions, examples, surplus=max(0, len(texts) - len(examples)), undecodable=undecodable)
 
 
 def _pair_interactions(path: Path, texts: list[str | None], examples: Sequence[Example]) -> Pairing:
@@ -198,31 +168,38 @@ def _pair_interactions(path: Path, texts: list[str | None], examples: Sequence[E
 
 
 def _pair_json(path: Path, examples: Sequence[Example]) -> Pairing:
-    items = _read_json(path)
-    for number, item in items:
-        if not isinstance(item.get("sql"), str | None) or "sql" not in item:
-            raise QsqlError(f'`{path}` line {number} has no `sql`\nhint: a prediction is {{"sql": ..., "id": ...}}')
-    texts = [(item["sql"] or "").strip() or None for _, item in items]
-    if not all("id" in item for _, item in items):
+    entries = read_entries(path, _PREDICTION, hint=_PREDICTION_HINT)
+    texts = [(item["sql"] or "").strip() or None for _, item in entries]
+    undecodable = [place for (place, _), text in zip(entries, texts, strict=True) if text and not is_encodable(text)]
+    ids = [_identity(item) for _, item in entries]
+    if None in ids:
         predictions = texts[: len(examples)] + [None] * (len(examples) - len(texts))
-        return _pairing(predictions, examples, surplus=max(0, len(texts) - len(examples)))
+        return _pairing(predictions, examples, surplus=max(0, len(texts) - len(examples)), undecodable=undecodable)
     by_id: dict[str, str | None] = {}
-    for (number, item), text in zip(items, texts, strict=True):
-        if str(item["id"]) in by_id:
-            raise QsqlError(f"`{path}` line {number} repeats the id `{item['id']}`\nhint: keep one line for each id")
-        by_id[str(item["id"])] = text
+    questions: dict[str, str] = {}
+    for (place, item), identity, text in zip(entries, map(str, ids), texts, strict=True):
+        if identity in by_id:
+            raise QsqlError(
+                f"`{path}` {place} repeats the id `{one_line(identity, 60)}`\nhint: keep one prediction for each id"
+            )
+        by_id[identity] = text
+        if isinstance(item.get("question"), str):
+            questions[identity] = item["question"]
     known = {example.id for example in examples}
     if by_id and known.isdisjoint(by_id):
-        some, other = next(iter(by_id)), examples[0].id
+        some, other = one_line(next(iter(by_id)), 60), one_line(examples[0].id, 60)
         raise QsqlError(
             f"no id of `{path}` is one of the golds' (`{some}` here, `{other}` there)\n"
             "hint: leave `id` out to pair by position"
         )
     predictions = [by_id.get(example.id) for example in examples]
-    questions = {str(item["id"]): item["question"] for _, item in items if isinstance(item.get("question"), str)}
-    return replace(_pairing(predictions, examples, surplus=len(by_id.keys() - known)), questions=questions)
+    found = _pairing(predictions, examples, surplus=len(by_id.keys() - known), undecodable=undecodable)
+    return replace(found, questions=questions)
 
 
-def _pairing(predictions: list[str | None], examples: Sequence[Example], surplus: int) -> Pairing:
+def _pairing(
+    predictions: list[str | None], examples: Sequence[Example], surplus: int, undecodable: Sequence[str] = ()
+) -> Pairing:
     pairs = zip(examples, predictions, strict=True)
-    return Pairing(predictions, [example.id for example, prediction in pairs if prediction is None], surplus)
+    missing = [example.id for example, prediction in pairs if prediction is None]
+    return Pairing(predictions, missing, surplus, undecodable=list(undecodable))

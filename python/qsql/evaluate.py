@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from qsql import results
+from qsql import records, results
 from qsql._core import QsqlError, Scorer, Verdict, __version__, sqlite_compile_options, sqlite_version
 from qsql.data import Example, Pairing, read_examples, read_predictions
 from qsql.outputs import is_occupied, is_same, refuse_inputs
@@ -141,7 +141,7 @@ def evaluate(
     record = _record(settings, argv, suites)
     _require_place(out, record, settings, overwrite=overwrite)
     results.make_run_directory(out)
-    finished = results.finished_verdicts(out, record["fingerprint"])
+    finished = results.finished_verdicts(out, record["fingerprint"], examples)
     results.write_record(out, "evaluation", record)
     try:
         with results.VerdictFile(out, finished.values()) as file:
@@ -150,7 +150,9 @@ def evaluate(
             file.finish()
     except KeyboardInterrupt as interrupt:
         # What the file holds, however far the interrupted one came with writing.
-        raise Interrupted(len(results.finished_verdicts(out, record["fingerprint"])), len(examples)) from interrupt
+        raise Interrupted(
+            len(results.finished_verdicts(out, record["fingerprint"], examples)), len(examples)
+        ) from interrupt
     scored = evaluation(verdicts)
     results.write_json(out / results.SUMMARY, scored.summary)
     return scored
@@ -167,7 +169,7 @@ def _suites(
         db_id = example.db_id
         if db_id in suites:
             continue
-        place = f"`{settings.gold}` line {example.line}: "
+        place = f"`{settings.gold}` {example.place}: "
         suites[db_id] = []
         try:
             problem = scorer.database_problem(db_id)
@@ -305,12 +307,12 @@ def _summary(
 ) -> dict[str, Any]:
     levels = {
         level: results.level_summary([verdict for verdict in verdicts if verdict["hardness"] == level])
-        for level in results.LEVELS
+        for level in records.LEVELS
     }
     interactions = {}
     if examples[-1].interaction > 0:
-        turn_names = [results.TURNS[min(example.turn, 5) - 1] for example in examples]
-        for turn in results.TURNS:
+        turn_names = [records.TURNS[min(example.turn, 5) - 1] for example in examples]
+        for turn in records.TURNS:
             of_turn = [verdict for verdict, name in zip(verdicts, turn_names, strict=True) if name == turn]
             interactions[turn] = results.level_summary(of_turn)
     return {

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TextIO
 
+from qsql import files, records
 from qsql._core import QsqlError
 from qsql.outputs import is_occupied
+from qsql.records import COMPONENTS, STATES
+from qsql.shapes import ANY, OBJECT, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
+
+    from qsql.data import Example
 
 SCHEMA_VERSION = 1
 VERDICTS, PARTIAL, SUMMARY, RUN = "verdicts.jsonl", "verdicts.jsonl.partial", "summary.json", "run.json"
@@ -33,13 +37,6 @@ EVALUATION_FILES = (VERDICTS, PARTIAL, EXAMPLES, SUMMARY)
 """What `qsql eval` writes, beside its part of `run.json`."""
 GENERATION_FILES = (PREDICTIONS, REPAIRS)
 """What `qsql generate` writes, beside its part of `run.json`."""
-LEVELS = ("easy", "medium", "hard", "extra")
-TURNS = ("turn 1", "turn 2", "turn 3", "turn 4", "turn > 4")
-COMPONENTS = (
-    *("select", "select(no AGG)", "where", "where(no OP)", "group(no Having)"),
-    *("group", "order", "and/or", "IUEN", "keywords"),
-)
-STATES = ("scored", "sql_error", "timeout", "too_large", "forbidden", "gold_error", "missing")
 
 
 def wilson_interval(correct: int, count: int) -> tuple[float, float] | None:
@@ -101,60 +98,55 @@ def partial_summary(partials: Sequence[Mapping[str, Sequence[int]]]) -> dict[str
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
+    """SHA-256 of a file.
+
+    Raises:
+        QsqlError: If it cannot be read, or is no file.
+    """
+    try:
+        return _sha256(path)
+    except OSError as error:
+        raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: {files.CHECK_PATH}") from None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with files.open_file(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
 
 
-def suite_hash(files: Iterable[Path]) -> str:
+def suite_hash(paths: Iterable[Path]) -> str:
     """SHA-256 over names and contents of database files by name; of one that cannot be read, the reason counts."""
     digest = hashlib.sha256()
-    for file in sorted(files):
+    for path in sorted(paths):
         try:
-            content = sha256(file)
+            content = _sha256(path)
         except OSError as error:
             content = str(error.strerror)
-        digest.update(f"{file.name}\0{content}\n".encode())
+        except QsqlError:
+            content = "no file"
+        digest.update(f"{path.name}\0{content}\n".encode())
     return digest.hexdigest()
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a run directory.
+def read_json(path: Path, shape: Shape = ANY, *, allow_nan: bool = False) -> Any:
+    """Read a JSON file of a run directory, or of what else a run needs.
 
     Raises:
-        QsqlError: If it cannot be read or is not JSON.
+        QsqlError: If it cannot be read, is not JSON, or has another shape.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: check the path") from None
-    except ValueError as error:
-        raise QsqlError(f"`{path}` is not JSON: {error}\nhint: it may be cut off; write it anew") from None
+    return files.read_json(path, shape, hint="it may be cut off or of another tool; write it anew", allow_nan=allow_nan)
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path, shape: Shape = OBJECT) -> list[dict[str, Any]]:
     """Read a file of JSON lines of a run directory.
 
     Raises:
-        QsqlError: If it cannot be read, or a line is not a JSON object.
+        QsqlError: If it cannot be read, or a line is not JSON or has another shape.
     """
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: check the path") from None
-    items = []
-    for number, line in enumerate(lines, 1):
-        try:
-            item = json.loads(line)
-        except ValueError as error:
-            raise QsqlError(f"`{path}` line {number} is not JSON: {error}\nhint: write the run anew") from None
-        if not isinstance(item, dict):
-            raise QsqlError(f"`{path}` line {number} is not an object\nhint: write the run anew")
-        items.append(item)
-    return items
+    return [item for _, item in files.read_json_lines(path, shape, hint="write the run anew")]
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -163,7 +155,7 @@ def write_json(path: Path, document: Any) -> None:
     Raises:
         QsqlError: If it cannot be written.
     """
-    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, files.dump_json(document, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -172,6 +164,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         QsqlError: If it cannot be written.
     """
+    files.require_writable(path)
     # A link stays one, and what it leads to is written.
     place = path.resolve()
     temporary = place.with_name(f".{place.name}.{os.getpid()}")
@@ -212,11 +205,14 @@ def run_record(directory: Path) -> dict[str, Any]:
         QsqlError: If it cannot be read, or is no record of a run.
     """
     path = directory / RUN
+    files.require_regular(path)
     if not is_occupied(path):
         return {}
     record = read_json(path)
+    hint = "name another run directory"
     if not isinstance(record, dict) or not record.keys() & {"schema_version", *COMMANDS}:
-        raise QsqlError(f"`{path}` is no record of a run by qsql\nhint: name another run directory")
+        raise QsqlError(f"`{path}` is no record of a run by qsql\nhint: {hint}")
+    files.require_shape(record, records.RUN, f"`{path}` is no record of a run by qsql", hint)
     return record
 
 
@@ -226,8 +222,7 @@ def write_record(directory: Path, command: str, record: Mapping[str, Any]) -> No
     Raises:
         QsqlError: If it cannot be written.
     """
-    run = run_record(directory)
-    write_json(directory / RUN, {**run, "schema_version": SCHEMA_VERSION, command: record})
+    write_json(directory / RUN, {**run_record(directory), "schema_version": SCHEMA_VERSION, command: record})
 
 
 def require_own(directory: Path, names: Iterable[str], command: str, way: str = "`--overwrite`") -> dict[str, Any]:
@@ -277,19 +272,25 @@ def clear_run(directory: Path, names: Iterable[str], commands: Iterable[str]) ->
         write_json(directory / RUN, left)
 
 
-def finished_verdicts(directory: Path, fingerprint: str) -> dict[int, dict[str, Any]]:
-    """Verdicts of an unfinished run of the same inputs, by their index; a line that is not whole is left out."""
+def finished_verdicts(directory: Path, fingerprint: str, examples: Sequence[Example]) -> dict[int, dict[str, Any]]:
+    """Verdicts of an unfinished run of the same inputs, by their index.
+
+    A line is left out, and its example scored again, if it is not whole, is none of a verdict, or of another example.
+    """
     partial = directory / PARTIAL
     if not partial.is_file() or run_record(directory).get("evaluation", {}).get("fingerprint") != fingerprint:
         return {}
     verdicts: dict[int, dict[str, Any]] = {}
-    for line in partial.read_bytes().splitlines(keepends=True):
+    for line in files.read_bytes(partial).splitlines(keepends=True):
         try:
-            verdict = json.loads(line) if line.endswith(b"\n") else None
-        except ValueError:
-            verdict = None
-        if isinstance(verdict, dict) and isinstance(index := verdict.get("index"), int):
-            verdicts[index] = verdict
+            verdict: Any = files.parse_json(line.decode("utf-8"), f"`{partial}`", "") if line.endswith(b"\n") else None
+        except (QsqlError, UnicodeDecodeError):
+            continue
+        if records.VERDICT.fault(verdict) is not None or not 0 <= verdict["index"] < len(examples):
+            continue
+        example = examples[verdict["index"]]
+        if (verdict["id"], verdict["db_id"]) == (example.id, example.db_id):
+            verdicts[verdict["index"]] = verdict
     return verdicts
 
 
@@ -333,7 +334,7 @@ class VerdictFile:
         """
         if self._file is None:
             raise ValueError("the file is closed")
-        lines = {verdict["index"]: json.dumps(verdict, ensure_ascii=False) + "\n" for verdict in verdicts}
+        lines = {verdict["index"]: files.dump_json(verdict) + "\n" for verdict in verdicts}
         try:
             self._file.writelines(lines.values())
             self._file.flush()

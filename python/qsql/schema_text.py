@@ -5,13 +5,15 @@ Tables come from a database file or from Spider's `tables.json`. Knows nothing o
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError, database_file, describe
+from qsql.files import read_entries
+from qsql.shapes import TEXT, Record
+from qsql.visible import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,26 +127,21 @@ def read_spider_tables(path: Path) -> dict[str, list[Table]]:
     Raises:
         QsqlError: If the file cannot be read or an entry is not what it should be.
     """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: check the path") from None
-    except ValueError as error:
-        raise QsqlError(f"`{path}` is not JSON: {error}\nhint: give Spider's `tables.json`") from None
-    if not isinstance(entries, list):
-        raise QsqlError(f"`{path}` is not a list of databases\nhint: give Spider's `tables.json`")
-    return dict(_tables_of_entry(path, number, entry) for number, entry in enumerate(entries, 1))
+    entries = read_entries(path, Record({"db_id": TEXT}), hint=_ENTRY_HINT)
+    return dict(_tables_of_entry(path, place, entry) for place, entry in entries)
 
 
-def _tables_of_entry(path: Path, number: int, entry: Mapping[str, Any]) -> tuple[str, list[Table]]:
+_ENTRY_HINT = (
+    "give Spider's `tables.json`, a list whose entries have db_id, table_names_original, column_names_original, "
+    "column_types, primary_keys, foreign_keys"
+)
+
+
+def _tables_of_entry(path: Path, place: str, entry: Mapping[str, Any]) -> tuple[str, list[Table]]:
     try:
-        return str(entry["db_id"]), _read_entry(entry)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise QsqlError(
-            f"`{path}` entry {number}: {type(error).__name__}: {error}\n"
-            "hint: an entry has db_id, table_names_original, column_names_original, column_types, primary_keys, "
-            "foreign_keys"
-        ) from None
+        return entry["db_id"], _read_entry(entry)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise QsqlError(f"`{path}` {place}: {type(error).__name__}: {error}\nhint: {_ENTRY_HINT}") from None
 
 
 def _read_entry(entry: Mapping[str, Any]) -> list[Table]:
@@ -158,17 +155,21 @@ def _read_entry(entry: Mapping[str, Any]) -> list[Table]:
         if str(name).casefold().startswith("sqlite_"):
             continue
         own = [
-            (str(column), _TYPES.get(kind, str(kind).upper()))
+            (encodable(str(column)), _TYPES.get(kind, encodable(str(kind).upper())))
             for (owner, column), kind in zip(columns, kinds, strict=True)
             if owner == at
         ]
-        keys = [[str(columns[column][1]) for column in key] for key in primary if columns[key[0]][0] == at]
+        keys = [[encodable(str(columns[column][1])) for column in key] for key in primary if columns[key[0]][0] == at]
         foreign = [
-            ([str(columns[column][1])], str(names[columns[target][0]]), [str(columns[target][1])])
+            (
+                [encodable(str(columns[column][1]))],
+                encodable(str(names[columns[target][0]])),
+                [encodable(str(columns[target][1]))],
+            )
             for column, target in entry.get("foreign_keys", [])
             if columns[column][0] == at
         ]
-        tables.append(Table(str(name), own, [column for key in keys for column in key], foreign))
+        tables.append(Table(encodable(str(name)), own, [column for key in keys for column in key], foreign))
     return tables
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import math
 from typing import TYPE_CHECKING, Any
+
+from qsql._core import QsqlError
+from qsql.files import parse_json, require_regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +34,7 @@ class LogReader:
 
     def new_entries(self) -> list[dict[str, Any]]:
         """Read the lines that were finished since the last call. A file that became shorter is read from its start."""
+        require_regular(self._path)
         try:
             with self._path.open("rb") as file:
                 if file.seek(0, 2) < self._offset:
@@ -52,18 +56,19 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def latest_by_step(entries: Sequence[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
     """Steps and values of `key`, in order; a step that was done again after resuming counts as it came out last."""
     values = {
-        int(entry.get("current_steps", entry.get("step", 0))): entry[key]
+        entry.get("current_steps", entry.get("step", 0)): float(entry[key])
         for entry in entries
         if entry.get(key) is not None
     }
-    steps = sorted(values)
-    return steps, [float(values[step]) for step in steps]
+    # A loss that is no number, or an infinite one, has no place in a picture.
+    steps = sorted(step for step, value in values.items() if math.isfinite(value))
+    return steps, [values[step] for step in steps]
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     """Parse a line; None for one that a killed process left half-written, which a resumed one has continued."""
     try:
-        entry = json.loads(line)
-    except ValueError:
+        entry = parse_json(line.decode("utf-8"), "the line", "", allow_nan=True)
+    except (QsqlError, UnicodeDecodeError):
         return None
     return entry if isinstance(entry, dict) else None

@@ -178,6 +178,7 @@ def _show_example(example: dict[str, Any]) -> None:
 
 def _show_dropped(dropped: list[dict[str, Any]], stage: str, limit: int, report: dict[str, Any]) -> None:
     from qsql.prepare import STAGES
+    from qsql.prepare.rows import place
 
     if stage not in STAGES:
         raise QsqlError(f"there is no stage `{stage}`\nhint: the stages are {', '.join(STAGES)}")
@@ -186,9 +187,9 @@ def _show_dropped(dropped: list[dict[str, Any]], stage: str, limit: int, report:
         is_on = any(item["stage"] == stage and item["is_on"] for item in report["stages"])
         say(f"`{stage}` dropped nothing" if is_on else f"`{stage}` was off")
     for item in found[:limit]:
-        place = f"{item['source']} item {item['position']}"
+        where = place(item["source"], item["position"])
         database = f", database {item['db_id']}" if item["db_id"] else ""
-        console().print(f"{place}{database}: {item['reason']}", style="bold")
+        console().print(f"{where}{database}: {item['reason']}", style="bold")
         for name in ("detail", "question", "query"):
             console().print(f"  {name}: {item[name]}")
     if len(found) > limit:

@@ -179,13 +179,13 @@ def _warn(evaluation: Evaluation, settings: Settings) -> None:
         is_told = _is_unreadable(verdict) or example.db_id in evaluation.without_schema
         if verdict["gold_rejected"] is not None and not is_told:
             note(
-                f"warning: `{settings.gold}` line {example.line}: Spider's grammar rejects the gold, "
+                f"warning: `{settings.gold}` {example.place}: Spider's grammar rejects the gold, "
                 f"{verdict['gold_rejected']}; it is scored by execution alone"
             )
     failing = [(example, verdict) for example, verdict in evaluation.gold_errors if not _is_unreadable(verdict)]
     for example, verdict in failing:
         note(
-            f"error: `{settings.gold}` line {example.line}: the gold fails on {verdict['failed_on']}: "
+            f"error: `{settings.gold}` {example.place}: the gold fails on {verdict['failed_on']}: "
             f"{str(verdict['detail']).removeprefix('gold: ')}"
         )
     if failing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from enum import Enum
 from pathlib import Path
@@ -118,7 +117,7 @@ def _config(arguments: list[str], options: dict[str, Any]) -> Any:
 
     overrides = list(arguments)
     # A folder may have `=` in its name; a key has no period.
-    file = Path(overrides.pop(0)) if overrides and "=" not in overrides[0] else Path(os.devnull)
+    file = Path(overrides.pop(0)) if overrides and "=" not in overrides[0] else None
     for key, value in options.items():
         if value is not None:
             plain = value.value if isinstance(value, Enum) else str(value) if isinstance(value, Path) else value

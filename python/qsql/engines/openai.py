@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
 from qsql.engines import Completion, need
+from qsql.files import parse_json
+from qsql.shapes import INTEGER, TEXT, ListOf, Nullable, Record
 from qsql.visible import encodable
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ PASSING = {408, 409, 425, 429}
 """Statuses below 500 that may pass by themselves."""
 TOO_LONG = ("context_length_exceeded", "maximum context length", "context length of", "prompt is too long")
 """How servers say that a prompt does not fit; their status is 400 then."""
+
+_CHOICE = Record({"message": Record({}, {"content": Nullable(TEXT)})}, {"finish_reason": Nullable(TEXT)})
+_ANSWER = Record(
+    {"choices": ListOf(_CHOICE)}, {"usage": Nullable(Record({}, {"completion_tokens": Nullable(INTEGER)}))}
+)
 
 
 class OpenAIEngine:
@@ -173,8 +180,8 @@ class OpenAIEngine:
             if not response.is_success:
                 return [self._rejected(request, response)] * body.get("n", 1)
             try:
-                return _completions(response.json(), time.perf_counter() - started)
-            except (ValueError, TypeError, LookupError) as error:
+                return _completions(response.text, time.perf_counter() - started)
+            except ValueError as error:
                 problem = f"an answer that is no chat completion ({error}){_quoted(response)}"
         attempts = self._settings.retries + 1
         raise QsqlError(
@@ -215,22 +222,25 @@ def _quoted(response: httpx.Response) -> str:
     return f": {text[:200]}" if text else ""
 
 
-def _completions(document: Any, seconds: float) -> list[Completion]:
+def _completions(answer: str, seconds: float) -> list[Completion]:
     """Read an answer.
 
     Raises:
-        ValueError, TypeError, LookupError: If it is no chat completion.
+        ValueError: If it is no chat completion.
     """
+    try:
+        document = parse_json(answer, "it", "")
+    except QsqlError as error:
+        raise ValueError(str(error).partition("\n")[0]) from None
+    if fault := _ANSWER.fault(document):
+        raise ValueError(fault)
     choices = document["choices"]
     if not choices:
         raise ValueError("it has no choices")
     tokens = (document.get("usage") or {}).get("completion_tokens") or 0
     completions = []
     for choice in choices:
-        text = choice["message"].get("content") or ""
-        if not isinstance(text, str):
-            raise TypeError("its content is no text")
-        text = encodable(text)
-        reason = choice.get("finish_reason") or "stop"
-        completions.append(Completion(text, tokens // len(choices), encodable(str(reason)), seconds / len(choices)))
+        text = encodable(choice["message"].get("content") or "")
+        reason = encodable(choice.get("finish_reason") or "stop")
+        completions.append(Completion(text, tokens // len(choices), reason, seconds / len(choices)))
     return completions

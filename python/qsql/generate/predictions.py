@@ -7,11 +7,12 @@ beside it until the last one is there, so that `predictions.jsonl` has one line 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from typing import TYPE_CHECKING, Any, TextIO
 
+from qsql.files import dump_json, parse_json, read_bytes, require_shape
 from qsql.results import PREDICTIONS, REPAIRS, run_record, unwritable
+from qsql.shapes import INTEGER, NUMBER, TEXT, Kind, ListOf, Nullable, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 Line = dict[str, Any]
+_LIST = Kind("a list", (list,))
+_REPAIR = Record({"chosen": Nullable(INTEGER), "samples": _LIST, "tokens": INTEGER, "seconds": NUMBER})
+_LINE = Record(
+    {
+        **dict.fromkeys(("id", "db_id", "question", "sql", "completion", "finish_reason"), TEXT),
+        **dict.fromkeys(("error", "error_name", "error_detail"), Nullable(TEXT)),
+        **dict.fromkeys(("index", "tokens"), INTEGER),
+        "seconds": NUMBER,
+        "samples": Nullable(ListOf(Record({"sql": TEXT}))),
+        "repair": Nullable(_REPAIR),
+    }
+)
+_OTHERS = "choose another `--out`, or remove that folder"
 
 
 def finished_lines(directory: Path, fingerprint: str) -> tuple[dict[str, Line], dict[str, Line]]:
@@ -30,17 +44,17 @@ def finished_lines(directory: Path, fingerprint: str) -> tuple[dict[str, Line], 
 
 
 def _whole_lines(path: Path) -> dict[str, Line]:
-    """Lines by id. A line that a kill has cut short is left out, and its question is answered again."""
+    """Lines by id. The last one is left out if a kill has cut it short, and its question is answered again."""
     lines: dict[str, Line] = {}
     if not path.exists():
         return lines
-    for text in path.read_bytes().splitlines(keepends=True):
-        try:
-            line = json.loads(text) if text.endswith(b"\n") else None
-        except ValueError:
-            line = None
-        if isinstance(line, dict) and isinstance(line.get("id"), str):
-            lines[line["id"]] = line
+    for number, text in enumerate(read_bytes(path).splitlines(keepends=True), 1):
+        if not text.endswith(b"\n"):
+            break
+        place = f"`{path}` line {number}"
+        line = parse_json(text.decode("utf-8", "replace"), place, _OTHERS)
+        require_shape(line, _LINE, place, f"it is no prediction of `qsql generate`; {_OTHERS}")
+        lines[line["id"]] = line
     return lines
 
 
@@ -80,7 +94,7 @@ class LineFile:
             QsqlError: If that fails, for instance on a full disk. What was written before stays.
         """
         try:
-            self._file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            self._file.writelines(dump_json(line) + "\n" for line in lines)
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -96,7 +110,7 @@ def rewrite(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            file.writelines(dump_json(line) + "\n" for line in lines)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -7,22 +7,35 @@ that names the file and the entry, before any model is loaded.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
 from qsql.dataset_info import FILE as DATASET_INFO
 from qsql.dataset_info import entry_of
+from qsql.files import read_entries, read_json
 from qsql.paths import is_inside
 from qsql.prompt import build_prompt
-from qsql.results import read_json
 from qsql.schema_text import Schemas, schema_text, tables_of_database
-from qsql.visible import encodable
+from qsql.shapes import ANY, TEXT, Kind, Nullable, Record
+from qsql.visible import encodable, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+_ENTRY = Record(
+    {},
+    {
+        "id": Nullable(Kind("a text or a number", (str, int, float))),
+        **dict.fromkeys(
+            ("question", "db_id", "instruction", "schema", "input", "output", "db", "query"), Nullable(TEXT)
+        ),
+        # In Spider's files, the tree of the query.
+        "sql": ANY,
+    },
+)
+_HINT = 'questions are a JSON list, or JSON lines, of objects like {"question": "...", "db_id": "..."}'
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ def read_questions(
         QsqlError: If something cannot be read, an entry lacks something, or there are no questions.
     """
     path = _split_file(data, split) if data.is_dir() else data
-    entries = _entries(path)
+    entries = read_entries(path, _ENTRY, hint=_HINT)
     schemas: Schemas | None = None
 
     def schema_of(db_id: str) -> str | None:
@@ -85,7 +98,7 @@ def read_questions(
         question = _question(path, place, number, entry, schema_here)
         if question.id in places:
             raise QsqlError(
-                f"`{path}`: the id `{question.id}` is that of {places[question.id]} and of {place}\n"
+                f"`{path}`: the id `{one_line(question.id, 60)}` is that of {places[question.id]} and of {place}\n"
                 "hint: make ids unique, or leave them out"
             )
         places[question.id] = place
@@ -102,7 +115,8 @@ def _split_file(folder: Path, split: str) -> Path:
             f"`{folder}` is no prepared data set: it has no `{DATASET_INFO}`\n"
             "hint: give a folder that `qsql data prepare` wrote, or a file of questions"
         )
-    entry = entry_of(info_path, read_json(info_path), split, "`--split`")
+    info = read_json(info_path, hint="give a folder that `qsql data prepare` wrote")
+    entry = entry_of(info_path, info, split, "`--split`")
     file = folder / entry.file_name
     if not file.is_file():
         raise QsqlError(
@@ -111,43 +125,15 @@ def _split_file(folder: Path, split: str) -> Path:
     return file
 
 
-def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The entries of a file, each with what to call it in messages."""
-    if path.suffix == ".jsonl":
-        try:
-            # Not `splitlines`: text may hold other ends of lines, such as U+2028.
-            lines = path.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise QsqlError(f"cannot read `{path}`: {error}\nhint: check the path") from None
-        found: list[tuple[str, Any]] = []
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    found.append((f"line {number}", json.loads(line)))
-                except ValueError as error:
-                    raise QsqlError(f"`{path}` line {number} is not JSON: {error}\nhint: one object a line") from None
-    else:
-        document = read_json(path)
-        if not isinstance(document, list):
-            raise QsqlError(f"`{path}` is not a list\nhint: questions are a JSON list of objects, or JSON lines")
-        found = [(f"entry {number}", entry) for number, entry in enumerate(document, 1)]
-    for place, entry in found:
-        if not isinstance(entry, dict):
-            raise QsqlError(f'`{path}` {place} is not an object\nhint: it looks like {{"question": ..., "db_id": ...}}')
-    return found
-
-
 def _question(
     path: Path, place: str, number: int, entry: Mapping[str, Any], schema_of: Callable[[str], str | None]
 ) -> Question:
     def text(key: str) -> str | None:
         value = entry.get(key)
-        if value is not None and not isinstance(value, str):
-            raise QsqlError(f"`{path}` {place}: `{key}` is no text\nhint: put it in quotes")
         return None if value is None else encodable(value)
 
     question, db_id = text("question"), text("db_id")
-    identity = str(entry.get("id", number))
+    identity = encodable(str(number if entry.get("id") is None else entry["id"]))
     if (prompt := text("instruction")) is not None:
         schema = text("schema")
         if schema is None:
@@ -171,7 +157,9 @@ def _question(
             raise QsqlError(f"`{path}` {place}: there is no database `{db_id}`\nhint: check `--tables` or `--db`")
     if schema is None:
         raise QsqlError(f"`{path}` {place} has no database\nhint: it needs `db_id`, `schema` or `db`")
-    gold = text("query") if text("query") is not None else text("sql")
+    gold = text("query")
+    if gold is None and isinstance(entry.get("sql"), str):
+        gold = text("sql")
     return Question(identity, db_id or "", question, build_prompt(schema, question), schema, gold)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qsql import files
 from qsql._core import QsqlError
 
 if TYPE_CHECKING:
@@ -39,11 +40,12 @@ def read_bytes(path: Path) -> bytes:
     """Read a file, decompressed by its suffix.
 
     Raises:
-        QsqlError: If it stands for more than it may, or an extra is missing.
+        QsqlError: If it is no file, stands for more than it may, or an extra is missing.
         OSError: If it cannot be read, or is not compressed as its suffix says.
     """
     if path.suffix not in COMPRESSIONS:
-        return path.read_bytes()
+        return files.read_bytes(path)
+    files.require_regular(path)
     try:
         import pyarrow as pa  # noqa: PLC0415 - needs an extra
     except ImportError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qsql._core import QsqlError, describe_definitions
 from qsql.prepare.compression import kind_of
 from qsql.prepare.likeness import QuestionIndex, SchemaSignature, content_words, jaccard, words
+from qsql.prepare.rows import place
 from qsql.prepare.sources import COLUMNS, SUFFIXES, read_records, schemas_of
 
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ class EvaluationSets:
         for position, record in read_records(path):
             if not isinstance(record, dict) or not ({"question", "db_id", "schema"} & record.keys()):
                 raise QsqlError(
-                    f"`{path}` item {position} has neither question nor db_id\nhint: give Spider's dev.json"
+                    f"{place(f'`{path}`', position)} has neither question nor db_id\nhint: give Spider's dev.json"
                 )
             self._add(path.name, position, record, schemas)
         return len(self._questions.questions) - known
 
     def _add(self, name: str, position: int, record: Mapping[str, object], schemas: Mapping[str, str]) -> None:
-        place = f"{name} item {position}"
+        where = place(name, position)
         question = str(record.get("question") or "")
         query = str(next((record[column] for column in COLUMNS["query"] if record.get(column)), ""))
         db_id = str(record.get("db_id") or "")
@@ -78,17 +79,17 @@ class EvaluationSets:
         if words(question):
             self._questions.add(question)
             self._queries.append(_names(query))
-            self._sources.append(place)
+            self._sources.append(where)
         if db_id:
-            self._db_ids.setdefault(db_id.casefold(), place)
+            self._db_ids.setdefault(db_id.casefold(), where)
         signature = self._signatures.of(schema) if schema.strip() else None
         if signature is not None and signature.columns:
-            self._schemas.setdefault(signature, f"{db_id or place}")
+            self._schemas.setdefault(signature, db_id or where)
 
     def find(self, row: Row) -> tuple[str, str] | None:
         """Tell by what a row is known from an evaluation set, and what was found; None if it is not."""
-        if row.db_id is not None and (place := self._db_ids.get(row.db_id.casefold())):
-            return "database", f"`{row.db_id}` is the database of {place}"
+        if row.db_id is not None and (where := self._db_ids.get(row.db_id.casefold())):
+            return "database", f"`{row.db_id}` is the database of {where}"
         if found := self._find_schema(row.schema):
             return found
         return self._find_question(row)

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError, __version__
+from qsql.files import read_json_lines
 from qsql.outputs import refuse_inputs
 from qsql.prepare.card import data_card
 from qsql.prepare.clean import answer
+from qsql.prepare.rows import STAGES
 from qsql.prompt import INSTRUCTION, build_prompt
 from qsql.results import read_json, sha256, unwritable, write_json
+from qsql.shapes import FLAG, INTEGER, TEXT, ListOf, MapOf, Nullable, OneOf, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +34,31 @@ DATASET_INFO, CARD, REPORT = "dataset_info.json", "data_card.md", "report.json"
 EXAMPLES = 3
 """Dropped examples of each stage in the report."""
 _ALPACA = {"prompt": "instruction", "query": "input", "response": "output"}
+_MOST_BINS = 10_000
+_AGAIN = "run `qsql data prepare` again"
+_SIDE = Record({"rows": INTEGER, "schemas": INTEGER})
+_REPORT = Record(
+    {
+        "settings": Record({"cutoff": INTEGER}),
+        "stages": ListOf(Record({"stage": OneOf(tuple(STAGES)), "rows": INTEGER, "dropped": INTEGER, "is_on": FLAG})),
+        "statistics": Record(
+            {"rows": INTEGER, "hardness": MapOf(INTEGER), "features": MapOf(INTEGER)},
+            {"tokens": Record({"bin": INTEGER, "histogram": MapOf(INTEGER)})},
+        ),
+        "dropped_examples": MapOf(Record({"reasons": MapOf(INTEGER)})),
+        "train": _SIDE,
+        "validation": _SIDE,
+        "outputs": MapOf(TEXT),
+    }
+)
+_EXAMPLE = Record({"id": TEXT, "db_id": Nullable(TEXT), "instruction": TEXT, "output": TEXT})
+_DROPPED = Record(
+    {
+        **dict.fromkeys(("stage", "reason", "detail", "source", "question", "query"), TEXT),
+        "position": INTEGER,
+        "db_id": Nullable(TEXT),
+    }
+)
 
 
 def write_data_set(
@@ -209,28 +237,35 @@ def read_report(directory: Path) -> dict[str, Any]:
         raise QsqlError(
             f"`{directory}` is no prepared data set: it has no {REPORT}\nhint: make one with `qsql data prepare`"
         )
-    report = read_json(directory / REPORT)
-    for name, expected in report.get("outputs", {}).items():
+    report: dict[str, Any] = read_json(directory / REPORT, _REPORT)
+    if (tokens := report["statistics"].get("tokens")) and not _is_histogram(tokens):
+        raise QsqlError(f"`{directory / REPORT}`: `statistics.tokens` is no histogram\nhint: {_AGAIN}")
+    for name, expected in report["outputs"].items():
         path = directory / name
         if not path.is_file():
-            raise QsqlError(f"`{path}` is missing\nhint: run `qsql data prepare` again")
+            raise QsqlError(f"`{path}` is missing\nhint: {_AGAIN}")
         if sha256(path) != expected:
             raise QsqlError(
                 f"`{path}` was changed after it was prepared\nhint: run `qsql data prepare --overwrite` again"
             )
-    return report  # type: ignore[no-any-return]
+    return report
+
+
+def _is_histogram(tokens: Mapping[str, Any]) -> bool:
+    starts, width = tokens["histogram"], tokens["bin"]
+    return (
+        bool(starts)
+        and all(key.isascii() and key.isdecimal() and len(key) < 10 for key in starts)
+        and (width > 0 and max(map(int, starts)) // width < _MOST_BINS)
+    )
 
 
 def read_examples(directory: Path, name: str) -> list[dict[str, Any]]:
     """Read the examples of `train.json` or `validation.json`."""
-    return read_json(directory / name)  # type: ignore[no-any-return]
+    examples: list[dict[str, Any]] = read_json(directory / name, ListOf(_EXAMPLE))
+    return examples
 
 
 def read_dropped(directory: Path) -> list[dict[str, Any]]:
     """Read what was dropped, in the order of the stages."""
-    path = directory / DROPPED
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: run `qsql data prepare` again") from None
-    return [json.loads(line) for line in lines]
+    return [item for _, item in read_json_lines(directory / DROPPED, _DROPPED, hint=_AGAIN)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
+from qsql.files import require_regular
 from qsql.prepare.compression import most_bytes, too_large
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def read_parquet(path: Path, wanted: Collection[str]) -> Iterator[tuple[int, dic
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError:
         raise QsqlError(f"`{path}` needs pyarrow\nhint: pip install 'qsql-lab[data]'") from None
+    require_regular(path)
     try:
         with pq.ParquetFile(path) as file:
             names = [name for name in file.schema_arrow.names if name in wanted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
 STAGES = {
     "encoding": "text that is broken: replacement characters, control characters, mis-decoded letters",
@@ -39,7 +40,13 @@ class Row:
     @property
     def place(self) -> str:
         """Where it stands, for messages."""
-        return f"{self.source} item {self.position}"
+        return place(self.source, self.position)
+
+
+def place(source: str, position: int) -> str:
+    """Say where an example stands: by the line of a file of lines, by the entry of a list in JSON."""
+    word = {".json": "entry", ".jsonl": "line"}.get(PurePath(source).suffix, "item")
+    return f"{source} {word} {position}"
 
 
 @dataclass(frozen=True)

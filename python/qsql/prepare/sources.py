@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -15,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
+from qsql.files import decode_text, parse_json, text_lines
 from qsql.prepare.compression import COMPRESSIONS, kind_of, read_bytes
 from qsql.prepare.parquet import read_parquet
-from qsql.prepare.rows import Row
+from qsql.prepare.rows import Row, place
 from qsql.results import sha256, suite_hash
 from qsql.schema_text import Schemas, SchemaStyle, read_schemas
-from qsql.visible import encodable
+from qsql.visible import encodable, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -169,11 +169,11 @@ def _encodable(record: Any) -> Any:
 
 def _text(path: Path) -> str:
     try:
-        # What cannot be decoded is left to the stage for broken text, which shows it.
-        text = read_bytes(path).decode("utf-8-sig", "replace")
+        data = read_bytes(path)
     except OSError as error:
         raise QsqlError(f"cannot read `{path}`: {error.strerror or error}\nhint: check the path") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    # What cannot be decoded is left to the stage for broken text, which shows it.
+    return decode_text(data, path, errors="replace")
 
 
 def _read_json(path: Path) -> Iterator[tuple[int, Any]]:
@@ -181,24 +181,14 @@ def _read_json(path: Path) -> Iterator[tuple[int, Any]]:
     # Some sets on the hub have JSON lines under the name of JSON: one object on the first line, and more behind it.
     first, _, rest = text.partition("\n")
     if kind_of(path) != ".jsonl" and not (first.startswith("{") and first.rstrip().endswith("}") and rest.strip()):
-        try:
-            records = json.loads(text)
-        except ValueError as error:
-            raise QsqlError(f"`{path}` is not JSON: {error}\nhint: JSON lines end in .jsonl") from None
+        records = parse_json(text, f"`{path}`", "JSON lines end in .jsonl")
         if not isinstance(records, list):
             raise QsqlError(f"`{path}` is not a list of examples\nhint: JSON lines end in .jsonl")
         yield from enumerate(records, 1)
         return
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text_lines(text), 1):
         if line.strip():
-            yield number, _json_line(path, number, line)
-
-
-def _json_line(path: Path, number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise QsqlError(f"`{path}` line {number} is not JSON: {error}\nhint: mend or remove the line") from None
+            yield number, parse_json(line, f"`{path}` line {number}", "mend or remove the line")
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, Any]]:
@@ -230,7 +220,7 @@ def _rows(source: str, records: Iterable[tuple[int, Any]], schemas: Schemas, opt
     for position, record in records:
         if not isinstance(record, dict):
             raise QsqlError(
-                f"{source} item {position} is not a record but a {type(record).__name__}\n"
+                f"{place(source, position)} is not a record but a {type(record).__name__}\n"
                 "hint: each item has question, query, and schema or db_id"
             )
         if names is None:
@@ -246,7 +236,7 @@ def _column_names(source: str, found: Sequence[str]) -> dict[str, str]:
         missing.append("schema (or db_id)")
     if missing:
         raise QsqlError(
-            f"`{source}` lacks {', '.join(missing)}; its columns are {', '.join(map(str, found)) or 'none'}\n"
+            f"`{source}` lacks {', '.join(missing)}; its columns are {listed(found, 30) or 'none'}\n"
             "hint: rename the columns to question, query, and schema or db_id"
         )
     return names
@@ -264,7 +254,7 @@ def _row(
         value = record.get(names.get(wanted, ""))
         if isinstance(value, list | dict):
             raise QsqlError(
-                f"{source} item {position}: `{names[wanted]}` is no text but a {type(value).__name__}\n"
+                f"{place(source, position)}: `{names[wanted]}` is no text but a {type(value).__name__}\n"
                 "hint: write it as one text"
             )
         return "" if value is None else str(value)
@@ -274,7 +264,7 @@ def _row(
     try:
         database = schemas.database(db_id) if db_id is not None else None
     except QsqlError as error:
-        raise QsqlError(f"{source} item {position}: {error}") from None
+        raise QsqlError(f"{place(source, position)}: {error}") from None
     if not schema.strip() and db_id is not None:
         try:
             text = schemas.text(db_id)
@@ -283,7 +273,7 @@ def _row(
             text, problem = "", str(error).partition("\nhint: ")[0]
         if text is None and "schema" not in names:
             raise QsqlError(
-                f"{source} item {position}: no schema of database `{db_id}` is known\n"
+                f"{place(source, position)}: no schema of database `{db_id}` is known\n"
                 "hint: give its tables.json (`--tables`) or the folder of the databases (`--db`)"
             )
         schema = text or ""

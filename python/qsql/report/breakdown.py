@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qsql import results
+from qsql import records, results
 from qsql.features import FEATURES
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ NO_FEATURE = "none of these"
 def levels(run: Run) -> dict[str, dict[str, Any]]:
     """Totals by difficulty, and of all, as `summary.json` has them."""
     summary = run.summary
-    names = [*results.LEVELS, "all", *(["joint_all"] if summary["joint_all"] else [])]
+    names = [*records.LEVELS, "all", *(["joint_all"] if summary["joint_all"] else [])]
     return {name: summary[name] for name in names}
 
 
@@ -26,7 +26,7 @@ def turns(run: Run) -> dict[str, dict[str, Any]]:
     """Totals by turn where there are interactions, as `summary.json` has them."""
     if not run.summary["joint_all"]:
         return {}
-    return {turn: run.summary[turn] for turn in results.TURNS if run.summary[turn]["count"]}
+    return {turn: run.summary[turn] for turn in records.TURNS if run.summary[turn]["count"]}
 
 
 def by_database(run: Run) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qsql import results
+from qsql import records, results
 from qsql._core import QsqlError
 from qsql.markdown import cell, table
 from qsql.outputs import is_card, require_file, seal_card
@@ -120,7 +120,7 @@ def write_card(
 
 def result_table(run: Run) -> str:
     """Lay out the results by difficulty, a column for each level."""
-    names = [*results.LEVELS, "all"]
+    names = [*records.LEVELS, "all"]
     summary = run.summary
     rows = [["examples", *(f"{summary[name]['count']:,}" for name in names)]]
     for metric, label in (("execution", "execution accuracy %"), ("exact", "exact match %")):
@@ -181,7 +181,7 @@ def _generation(run: Run) -> str:
     record = run.record.get("generation")
     if record is None:
         return f"Setup: {MISSING} (the predictions were not made by `qsql generate`)."
-    settings, engine = record.get("settings", {}), record.get("engine", {})
+    settings, engine = record.get("settings", {}), record.get("engine") or {}
     outcome_ = record.get("outcome", {})
     names = ("engine", "temperature", "top_p", "samples", "max_new_tokens", "self_consistency", "repair", "seed")
     rows = [

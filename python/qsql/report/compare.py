@@ -10,6 +10,7 @@ from rich.text import Text
 
 from qsql._core import QsqlError
 from qsql.outputs import is_page, require_file
+from qsql.records import LEVELS
 from qsql.report import charts
 from qsql.report.page import (
     Figure,
@@ -23,7 +24,6 @@ from qsql.report.page import (
 )
 from qsql.report.statistics import RESAMPLES, Paired, paired
 from qsql.report.tables import new_table, percent
-from qsql.results import LEVELS
 from qsql.visible import one_line
 
 if TYPE_CHECKING:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qsql import results
+from qsql import files, records, results
 from qsql._core import QsqlError
 from qsql.training_log import EXECUTION_LOG, TRAINER_LOG, latest_by_step, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from qsql.shapes import Shape
 
 ALL_RESULTS, CARD = "all_results.json", "README.md"
 Curve = list[tuple[int, float]]
@@ -48,13 +50,16 @@ def read_training(directory: Path) -> Training:
     Raises:
         QsqlError: If it is none, or a file cannot be read.
     """
-    run = results.read_json(directory / results.RUN) if (directory / results.RUN).is_file() else {}
+    run = results.run_record(directory)
     if "training" not in run:
         raise QsqlError(
             f"`{directory}` is no training run: no `{results.RUN}` tells of training\n"
             "hint: give the `output_dir` of `qsql train`"
         )
-    trainer, executions = (read_log(directory / name) for name in (TRAINER_LOG, EXECUTION_LOG))
+    trainer, executions = (
+        _entries(directory / name, shape)
+        for name, shape in ((TRAINER_LOG, records.TRAINER_ENTRY), (EXECUTION_LOG, records.EXECUTION_ENTRY))
+    )
     panels = {
         "loss": {"training": _curve(trainer, "loss"), "validation": _curve(trainer, "eval_loss")},
         "execution accuracy": {"validation sample": _curve(executions, "execution")},
@@ -66,9 +71,16 @@ def read_training(directory: Path) -> Training:
         directory,
         run["training"],
         {title: lines for title, lines in panels.items() if lines},
-        results.read_json(totals) if totals.is_file() else {},
+        results.read_json(totals, records.TRAINING_TOTALS, allow_nan=True) if totals.is_file() else {},
         executions,
     )
+
+
+def _entries(log: Path, shape: Shape) -> list[dict[str, Any]]:
+    entries = read_log(log)
+    for number, entry in enumerate(entries, 1):
+        files.require_shape(entry, shape, f"`{log}` entry {number}", "remove the entry")
+    return entries
 
 
 def _curve(entries: Sequence[dict[str, Any]], key: str) -> Curve:

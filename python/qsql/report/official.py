@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qsql.results import COMPONENTS, LEVELS, TURNS
+from qsql.records import COMPONENTS, LEVELS, TURNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

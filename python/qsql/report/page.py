@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qsql import results
+from qsql import records, results
 from qsql._core import QsqlError, __version__
 from qsql.features import FEATURES
 from qsql.outputs import is_page, require_file
@@ -162,7 +162,7 @@ def run_sections(run: Run) -> list[Section]:
     if partial := run.summary["all"].get("partial"):
         rows_ = [
             [component, *(percent(partial[component][name]) for name in ("acc", "rec", "f1"))]
-            for component in results.COMPONENTS
+            for component in records.COMPONENTS
         ]
         sections.append(
             Section("Components of exact match", [PageTable(["component", "accuracy %", "recall %", "F1 %"], rows_)])
@@ -189,11 +189,11 @@ def totals_table(title: str, totals: Mapping[str, Mapping[str, Any]], run: Run) 
 
 def state_table(run: Run) -> PageTable:
     """Count the states of predictions by difficulty."""
-    names = [*results.LEVELS, "all"]
+    names = [*records.LEVELS, "all"]
     rows = [
         [f"{state}: {label}" if (label := STATES.get(state, "compared with the gold")) != state else state]
         + [f"{run.summary[name]['states'][state]:,}" for name in names]
-        for state in results.STATES
+        for state in records.STATES
     ]
     rows.append(["not in Spider's grammar"] + [f"{run.summary[name]['rejected']:,}" for name in names])
     return PageTable(["state", *names], rows)
@@ -273,7 +273,7 @@ def examples_data(
     data = {
         "runs": run_names(runs),
         "metrics": [metric for metric in ("exact", "execution") if all(metric in run.metrics for run in runs)],
-        "components": list(results.COMPONENTS),
+        "components": list(records.COMPONENTS),
         "databases": [visible(name) for name in databases],
         "schemas": {visible(name): text for name, text in schemas.items()},
         "features": names,
@@ -343,7 +343,7 @@ def _answer(run: Run, item: Item, *, has_database: bool) -> dict[str, Any]:
     if verdict["capped"]:
         answer["capped"] = True
     if verdict["partial"] is not None and verdict["exact"] is False:
-        answer["partial"] = [verdict["partial"][component] for component in results.COMPONENTS]
+        answer["partial"] = [verdict["partial"][component] for component in records.COMPONENTS]
     tells_apart = verdict["state"] == "scored" and verdict["execution"] is False and verdict["failed_on"]
     if has_database and tells_apart and item.prediction is not None:
         file = run.database(item.db_id, verdict["failed_on"])

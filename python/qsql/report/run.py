@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from qsql import results
+from qsql import records, results
 from qsql._core import QsqlError, database_file
 from qsql.features import features_of
 
@@ -107,8 +107,8 @@ def read_run(directory: Path, database_dir: Path | None = None) -> Run:
     """
     if not (directory / results.RUN).is_file():
         raise QsqlError(f"`{directory}` is no run directory: it has no `{results.RUN}`\nhint: give `qsql eval --out`")
-    record = results.read_json(directory / results.RUN)
-    if not isinstance(record, dict) or "evaluation" not in record:
+    record = results.run_record(directory)
+    if "evaluation" not in record:
         raise QsqlError(f"nothing is scored in `{directory}`\nhint: run `qsql eval {directory}` on it first")
     if (directory / results.PARTIAL).exists():
         raise QsqlError(f"the run in `{directory}` is not finished\nhint: the same `qsql eval` command goes on with it")
@@ -119,21 +119,17 @@ def read_run(directory: Path, database_dir: Path | None = None) -> Run:
     ):
         if not (directory / name).is_file():
             raise QsqlError(f"`{directory}` has no `{name}`\nhint: {hint}")
-    summary = results.read_json(directory / results.SUMMARY)
-    verdicts = results.read_lines(directory / results.VERDICTS)
-    examples = results.read_lines(directory / results.EXAMPLES)
+    summary = results.read_json(directory / results.SUMMARY, records.SUMMARY)
+    if summary["joint_all"]:
+        results.read_json(directory / results.SUMMARY, records.SUMMARY_OF_TURNS)
+    verdicts = results.read_lines(directory / results.VERDICTS, records.VERDICT)
+    examples = results.read_lines(directory / results.EXAMPLES, records.EXAMPLE)
     if not len(verdicts) == len(examples) == summary["all"]["count"]:
         raise QsqlError(
             f"the files of `{directory}` do not belong together: {len(verdicts):,} verdicts, {len(examples):,} "
             f"examples, a summary of {summary['all']['count']:,}\nhint: run the same `qsql eval` command again"
         )
-    try:
-        items = _items(directory, examples, verdicts)
-    except KeyError as error:
-        raise QsqlError(
-            f"a line of `{directory / results.EXAMPLES}` or `{results.VERDICTS}` has no {error}\n"
-            "hint: run the same `qsql eval` command again"
-        ) from None
+    items = _items(directory, examples, verdicts)
     evaluation = record["evaluation"]
     # Paths are as they were given, which was in this directory.
     origin = Path(evaluation.get("directory", "."))

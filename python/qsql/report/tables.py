@@ -8,8 +8,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from qsql.records import COMPONENTS, LEVELS
 from qsql.report.breakdown import by_database, by_feature, levels, turns
-from qsql.results import COMPONENTS, LEVELS
 from qsql.visible import one_line, visible
 
 if TYPE_CHECKING:

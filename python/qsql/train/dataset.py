@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from qsql import results
 from qsql._core import QsqlError
 from qsql.dataset_info import FILE, entry_of
+from qsql.shapes import TEXT, MapOf, Record
 
 if TYPE_CHECKING:
     from qsql.config import Config
 
+_REPORT = Record({}, {"outputs": MapOf(TEXT)})
 CHARACTERS_PER_TOKEN = 3.0
 """Of schemas and SQL; low, so that lengths are rather over- than underestimated (Qwen's tokenizer has 3.3)."""
 
@@ -77,8 +79,7 @@ def read_parts(config: Config, key: str) -> list[Part]:
 
 def _hashes(folder: Path) -> dict[str, str]:
     report = folder / "report.json"
-    outputs = results.read_json(report).get("outputs", {}) if report.is_file() else {}
-    return outputs if isinstance(outputs, dict) else {}
+    return dict(results.read_json(report, _REPORT).get("outputs", {})) if report.is_file() else {}
 
 
 def _part(name: str, folder: Path, info: Any, hashes: dict[str, str], place: str) -> Part:

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qsql import results
+from qsql import records, results
 from qsql._core import QsqlError
 from qsql.children import child_environment, python_command
 from qsql.directories import NO_TOKEN, hub_token
@@ -133,9 +133,14 @@ def _follow(plan: Plan, progress: Callable[[Progress], object] | None) -> int:
 def _begin(plan: Plan) -> Progress:
     if plan.resume_from is None:
         return Progress(steps=plan.steps)
-    state = results.read_json(plan.resume_from / TRAINER_STATE)
-    step, tokens = int(state["global_step"]), int(state.get("num_input_tokens_seen", 0))
+    state = _state(plan.resume_from)
+    step, tokens = int(state["global_step"]), int(state.get("num_input_tokens_seen") or 0)
     return Progress(first_step=step, first_tokens=tokens, step=step, steps=plan.steps)
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    # Losses that are no numbers stand in it as NaN.
+    return dict(results.read_json(folder / TRAINER_STATE, records.TRAINER_STATE, allow_nan=True))
 
 
 def variables(plan: Plan) -> dict[str, str]:
@@ -166,9 +171,10 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _finish(plan: Plan, seconds: float) -> Outcome:
     directory = plan.run_directory
-    state: dict[str, Any] = results.read_json(directory / TRAINER_STATE)
+    state = _state(directory)
     best, metric = state.get("best_model_checkpoint"), plan.config.values.get("metric_for_best_model", "loss")
-    best_step = int(str(best).rpartition("-")[2]) if best else None
+    number = str(best).rpartition("-")[2]
+    best_step = int(number) if number.isdecimal() else None
     outcome = Outcome(
         steps=int(state["global_step"]),
         best_step=best_step,
@@ -177,15 +183,15 @@ def _finish(plan: Plan, seconds: float) -> Outcome:
         seconds=seconds,
         curves=draw_curves(directory, best_step),
     )
-    run_record = results.read_json(directory / results.RUN)["training"]
-    run_record["outcome"] = {
+    training = results.run_record(directory)["training"]
+    training["outcome"] = {
         "steps": outcome.steps,
         "best_step": best_step,
         "best_metric": outcome.best_metric,
         "metric": outcome.metric,
         "seconds": round(seconds, 1),
     }
-    results.write_record(directory, "training", run_record)
+    results.write_record(directory, "training", training)
     if not any(file.suffix in {".safetensors", ".bin"} for file in directory.iterdir()):
         raise QsqlError(
             f"training has ended, and there are no weights in `{directory}`\n"

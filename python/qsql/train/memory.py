@@ -49,7 +49,7 @@ class Shape:
                 tied=bool(config.get("tie_word_embeddings", False)),
                 head_norms=str(config.get("model_type", "")).startswith("qwen3"),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, ArithmeticError):
             return None
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from qsql._core import QsqlError, __version__, database_file
 from qsql.config import Config, load_config, nearest
 from qsql.machine import free_disk, visible_gpus
 from qsql.outputs import is_same, refuse_inputs
+from qsql.shapes import OBJECT
 from qsql.train import environment
 from qsql.train.arguments import known_arguments, known_templates
 from qsql.train.curves import CURVES
@@ -368,10 +368,15 @@ def _shape(config: Config, model: Path | None, remarks: list[str]) -> Shape | No
         raise QsqlError(f"`{model}` has no tokenizer\nhint: copy tokenizer.json and tokenizer_config.json there")
     if not any(model.glob("*.safetensors")) and not any(model.glob("*.bin")):
         raise QsqlError(f"`{model}` has no weights\nhint: copy the *.safetensors files there")
-    shape = Shape.from_config(results.read_json(path))
+    shape = Shape.from_config(_model_config(path))
     if shape is None:
         remarks.append(f"memory is not estimated: `{path}` is of a kind of model that qsql does not know")
     return shape
+
+
+def _model_config(path: Path) -> dict[str, Any]:
+    # transformers writes limits as Infinity.
+    return dict(results.read_json(path, OBJECT, allow_nan=True))
 
 
 def _trained_examples(values: dict[str, Any], train: list[Part]) -> int:
@@ -397,7 +402,7 @@ def _padding_free(values: dict[str, Any], options: Options, model: Path | None) 
         raise QsqlError(f"`--padding-free` does not go together with `{obstacles[0]}`\nhint: leave one of them out")
     if options.padding_free is not None:
         return options.padding_free
-    known = model is None or results.read_json(model / "config.json").get("model_type") in ARCHITECTURES
+    known = model is None or _model_config(model / "config.json").get("model_type") in ARCHITECTURES
     return values["per_device_train_batch_size"] > 1 and not obstacles and known
 
 
@@ -520,8 +525,7 @@ def _checkpoint(run_directory: Path, values: dict[str, Any], *, resume: bool) ->
 
 def _check_resumed(run_directory: Path, values: dict[str, Any], steps: int) -> None:
     """See that the run can go on as it began: the best checkpoint so far is known by one metric only."""
-    path = run_directory / results.RUN
-    earlier = results.read_json(path).get("training", {}) if path.is_file() else {}
+    earlier = results.run_record(run_directory).get("training", {})
     if earlier.get("outcome", {}).get("steps") == steps:
         raise QsqlError(
             f"the run in `{run_directory}` has ended, at step {steps:,}\n"
@@ -537,7 +541,7 @@ def _check_resumed(run_directory: Path, values: dict[str, Any], steps: int) -> N
 
 def _is_whole(state: Path) -> bool:
     try:
-        json.loads(state.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        results.read_json(state, OBJECT, allow_nan=True)
+    except QsqlError:
         return False
     return True

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qsql import results
+from qsql import files, results
+from qsql.shapes import INTEGER, OBJECT, Record, Shape
+
+_DEEPSPEED = Record({}, {"zero_optimization": Record({}, {"stage": INTEGER})})
 
 
 def fsdp_config(values: dict[str, Any]) -> dict[str, Any]:
@@ -14,7 +17,7 @@ def fsdp_config(values: dict[str, Any]) -> dict[str, Any]:
     Raises:
         QsqlError: If it names a file that cannot be read.
     """
-    found = _document(values.get("fsdp_config"))
+    found = _document(values.get("fsdp_config"), OBJECT)
     # transformers takes each key with and without this.
     return {key.removeprefix("fsdp_"): value for key, value in found.items()}
 
@@ -23,8 +26,8 @@ def shards(values: dict[str, Any]) -> tuple[str, ...]:
     """Of `weights`, `gradients` and `optimizer`, what the GPUs divide among them."""
     if values.get("fsdp"):
         return ("weights", "gradients", "optimizer")
-    stage = _document(values.get("deepspeed")).get("zero_optimization", {}).get("stage", 0)
-    return ("optimizer", "gradients", "weights")[:stage]
+    stage: int = _document(values.get("deepspeed"), _DEEPSPEED).get("zero_optimization", {}).get("stage", 0)
+    return ("optimizer", "gradients", "weights")[: max(0, stage)]
 
 
 def layers_gathered(values: dict[str, Any], layers_together: int) -> int | None:
@@ -68,9 +71,9 @@ def _is_second(config: dict[str, Any]) -> bool:
     return str(config.get("version", 1)) == "2"
 
 
-def _document(named: object) -> dict[str, Any]:
+def _document(named: object, shape: Shape) -> dict[str, Any]:
     """The settings themselves, or the file that has them."""
-    document: dict[str, Any] = (
-        named if isinstance(named, dict) else results.read_json(Path(str(named))) if named else {}
-    )
-    return document
+    if not isinstance(named, dict):
+        return dict(results.read_json(Path(str(named)), shape)) if named else {}
+    files.require_shape(named, shape, "the configuration of FSDP or DeepSpeed", "see the files in configs/train")
+    return named

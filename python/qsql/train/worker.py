@@ -120,7 +120,7 @@ def main() -> None:
     if "--with-parent" in sys.argv:
         end_with_parent()
     config = load_config(run_directory / CONFIG_FILE, (), known_arguments())
-    training = results.read_json(run_directory / results.RUN)["training"]
+    training = results.run_record(run_directory)["training"]
     require_unchanged(config, training["data"])
     provide_torchaudio()
     from llamafactory.train.tuner import run_exp  # noqa: PLC0415 - after the stand-in

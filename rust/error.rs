@@ -5,6 +5,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
+use crate::file;
+
 /// The result of everything here that can stop a run.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -158,6 +160,9 @@ impl Error {
             }
             Self::DatabaseName { .. } => {
                 Some("a database name is the name of one folder, without `/`, `\\` or `..`".to_owned())
+            }
+            Self::Unreadable { source, .. } if file::is_unusable(source) => {
+                Some("give a file; what a pipe or a device yields can be written to one".to_owned())
             }
             Self::Unreadable { .. } => Some("check the path and its permissions".to_owned()),
             Self::NotADatabase { .. } => Some("copy the file anew, or check it with `PRAGMA integrity_check`".to_owned()),

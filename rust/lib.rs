@@ -6,10 +6,11 @@
 //! - [`score`]: batches of jobs on all cores
 //! - [`spider`]: the exact-match metric; [`exec`]: databases that can only be read, and when two results mean the same
 //! - [`sql`]: SQL as text
-//! - [`error`]: what stops a run
+//! - [`error`]: what stops a run; `file`: what may be opened at all
 
 pub mod error;
 pub mod exec;
+mod file;
 #[cfg(feature = "python")]
 mod python;
 pub mod score;

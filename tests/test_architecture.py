@@ -30,7 +30,7 @@ LAYERS = [
     {"asynchronous"},
     {"_core"},
 ]
-RUST_LAYERS = [["python"], ["score"], ["exec", "spider"], ["sql"], ["error"]]
+RUST_LAYERS = [["python"], ["score"], ["exec", "spider"], ["sql"], ["error"], ["file"]]
 GATES = {"pyo3": "python/", "rayon": "score/mod.rs", "rusqlite": "exec/sandbox/", "sqlparser": "sql/canonical/read/"}
 
 

@@ -184,7 +184,7 @@ def test_a_gold_that_fails_leaves_status_1_after_everything_is_scored(evaluate, 
         (["--gold", "absent.sql"], "cannot read `absent.sql`: No such file or directory"),
         (["--db", "absent"], "database folder `absent` not found"),
         (["--table", "absent.json"], "cannot read `absent.json`: No such file or directory (os error 2)"),
-        (["--timeout", "0"], "a timeout of 0 seconds is none"),
+        (["--timeout", "0"], "`timeout` is 0.0"),
         (["--out", "/dev/null/run"], "cannot write `/dev/null/run`: Not a directory"),
     ],
 )

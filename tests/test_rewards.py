@@ -317,8 +317,8 @@ def test_columns_of_other_names_are_found_where_they_are_named(databases):
         ({"runs": float("nan")}, r"partial credit `runs` is nan\nhint: "),
         ({"runs": 0.5, "right_width": 0.5}, r"partial credits sum up to 1, as much .*\nhint: "),
         ({"gold_error": "ignore"}, r"`gold_error` is 'ignore'\nhint: "),
-        ({"timeout": 0}, r"timeout of 0 seconds"),
-        ({"threads": 0}, r"0 threads"),
+        ({"timeout": 0}, r"`timeout` is 0\.0"),
+        ({"threads": 0}, r"`threads` is 0"),
     ],
 )
 def test_wrong_settings_are_errors_at_once(databases, settings, message):

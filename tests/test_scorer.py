@@ -225,7 +225,8 @@ def test_wrong_arguments_are_errors(databases, arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"), [({"threads": 0}, "0 threads"), ({"timeout": 0}, "timeout of 0"), ({"timeout": -1}, "-1")]
+    ("settings", "message"),
+    [({"threads": 0}, "`threads` is 0"), ({"timeout": 0}, "`timeout` is 0.0"), ({"timeout": -1}, "`timeout` is -1.0")],
 )
 def test_wrong_settings_are_errors(databases, settings, message):
     with pytest.raises(QsqlError, match=message):

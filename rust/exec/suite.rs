@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::file;
 
 /// The files that a query is tried on, the database of that name first and its variants behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +41,13 @@ impl Suite {
 
     fn main(database_dir: &Path, db_id: &str) -> Result<PathBuf> {
         let main = Self::main_file(database_dir, db_id)?;
-        if main.is_file() { Ok(main) } else { Err(Error::DatabaseMissing { db_id: db_id.to_owned(), path: main }) }
+        match std::fs::metadata(&main) {
+            Ok(found) if !found.is_dir() => match file::require(&found) {
+                Ok(()) => Ok(main),
+                Err(source) => Err(Error::Unreadable { path: main, source }),
+            },
+            _ => Err(Error::DatabaseMissing { db_id: db_id.to_owned(), path: main }),
+        }
     }
 
     /// The suite at `path`: a single `.sqlite` file alone, or all those of a folder.
@@ -55,8 +62,8 @@ impl Suite {
             files.sort_by_cached_key(|file| natural(file));
             return Self::checked(files);
         }
-        match std::fs::metadata(path) {
-            Ok(_) => Self::checked(vec![path.to_owned()]),
+        match std::fs::metadata(path).and_then(|found| file::require(&found)) {
+            Ok(()) => Self::checked(vec![path.to_owned()]),
             Err(source) => Err(Error::Unreadable { path: path.to_owned(), source }),
         }
     }
@@ -125,7 +132,7 @@ const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 /// Whether a rollback journal has pages to be put back.
 fn is_hot(journal: &Path) -> bool {
     let mut header = [0; JOURNAL_MAGIC.len()];
-    std::fs::File::open(journal).and_then(|mut file| file.read_exact(&mut header)).is_ok() && header == JOURNAL_MAGIC
+    file::open(journal).and_then(|mut file| file.read_exact(&mut header)).is_ok() && header == JOURNAL_MAGIC
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use super::arguments::{integer, within};
 use super::{Callbacks, QsqlError, guarded, interruptible};
 use crate::error::Error;
 use crate::exec::denotation::Cell;
@@ -17,7 +18,12 @@ use crate::score::Progress;
 #[doc = documented!("describe")]
 #[pyfunction]
 #[pyo3(signature = (database, *, values = 0))]
-pub(super) fn describe(py: Python<'_>, database: PathBuf, values: usize) -> PyResult<Vec<Bound<'_, PyDict>>> {
+pub(super) fn describe(
+    py: Python<'_>,
+    database: PathBuf,
+    #[pyo3(from_py_with = integer)] values: i64,
+) -> PyResult<Vec<Bound<'_, PyDict>>> {
+    let values = within("values", values, 0..=i64::MAX)?;
     let suite = guarded("describe", || Ok(Suite::at(&database)?))?;
     let file = &suite.files()[0];
     tables(py, || Database::open(file, false), values)?.map_err(|failure| {

@@ -13,6 +13,7 @@ macro_rules! documented {
     };
 }
 
+mod arguments;
 mod check;
 mod describe;
 mod pickle;

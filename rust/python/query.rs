@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 
+use super::arguments::{integer, limits, number, within};
 use super::describe::cell_object;
 use super::pickle::{self, Reduced};
-use super::scorer::seconds;
 use super::verdict::run_state;
 use super::{Callbacks, guarded, interruptible};
-use crate::exec::sandbox::Limits;
 use crate::exec::suite::Suite;
 use crate::score::{self, Progress, Protocol};
 
@@ -80,12 +79,13 @@ pub(super) fn query(
     py: Python<'_>,
     database: PathBuf,
     sql: Bound<'_, PyString>,
-    max_rows: usize,
-    timeout: f64,
-    max_steps: u64,
-    max_memory: usize,
+    #[pyo3(from_py_with = integer)] max_rows: i64,
+    #[pyo3(from_py_with = number)] timeout: f64,
+    #[pyo3(from_py_with = integer)] max_steps: i64,
+    #[pyo3(from_py_with = integer)] max_memory: i64,
 ) -> PyResult<QueryResult> {
-    let limits = Limits { timeout: seconds(timeout)?, steps: max_steps, memory: max_memory };
+    let limits = limits(timeout, max_steps, max_memory)?;
+    let max_rows = within("max_rows", max_rows, 0..=i64::MAX)?;
     let suite = guarded("query", || Ok(Suite::at(&database)?))?;
     let text = sql.to_string_lossy();
     let found = interruptible(py, &Progress::default(), Callbacks::default(), |cancel| {

@@ -5,12 +5,12 @@ use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
+use super::arguments::{integer, limits, number, optional_integer, seconds, within};
 use super::verdict::{Denotation, Verdict};
 use super::{Callbacks, QsqlError, guarded, interruptible, message};
 use crate::error::Error;
@@ -74,6 +74,9 @@ impl Target {
 /// The target of an item, or why its database cannot be read, which concerns the items of that database alone.
 type Found = Result<Arc<Target>, Arc<Error>>;
 
+/// Most threads of a scorer. They are all started at once, each with a stack.
+const MOST_THREADS: i64 = 1024;
+
 /// The metrics that an `etype` of the official tool asks for.
 fn metrics(etype: &str) -> PyResult<Metrics> {
     match etype {
@@ -124,17 +127,15 @@ impl Scorer {
         credit_empty: bool,
         variants: bool,
         run_to_end: bool,
-        threads: Option<usize>,
-        timeout: f64,
-        max_steps: u64,
-        max_memory: usize,
+        #[pyo3(from_py_with = optional_integer)] threads: Option<i64>,
+        #[pyo3(from_py_with = number)] timeout: f64,
+        #[pyo3(from_py_with = integer)] max_steps: i64,
+        #[pyo3(from_py_with = integer)] max_memory: i64,
         cache_dir: Option<PathBuf>,
     ) -> PyResult<Self> {
-        let limits = Limits { timeout: seconds(timeout)?, steps: max_steps, memory: max_memory };
+        let limits = limits(timeout, max_steps, max_memory)?;
         let protocol = Protocol { keep_distinct, plug_value, credit_empty, run_to_end, limits };
-        if threads == Some(0) {
-            return Err(QsqlError::new_err("0 threads can do nothing\nhint: give 1 or more, or leave it out"));
-        }
+        let threads = threads.map(|threads| within("threads", threads, 1..=MOST_THREADS)).transpose()?;
         if !database_dir.is_dir() {
             return Err(QsqlError::new_err(format!(
                 "database folder `{}` not found\nhint: it holds one folder per database, `<db_id>/<db_id>.sqlite`",
@@ -364,12 +365,6 @@ impl Scorer {
     }
 }
 
-pub(super) fn seconds(timeout: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(timeout).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(|| {
-        QsqlError::new_err(format!("a timeout of {timeout} seconds is none\nhint: give a number above 0"))
-    })
-}
-
 #[doc = documented!("score")]
 #[pyfunction(name = "score")]
 #[pyo3(signature = (gold, prediction, database, *, keep_distinct = false, timeout = 30.0))]
@@ -379,7 +374,7 @@ pub(super) fn score_one(
     prediction: Option<Bound<'_, PyString>>,
     database: PathBuf,
     keep_distinct: bool,
-    timeout: f64,
+    #[pyo3(from_py_with = number)] timeout: f64,
 ) -> PyResult<Verdict> {
     let limits = Limits { timeout: seconds(timeout)?, ..Limits::default() };
     let scorer = score::Scorer::new(Protocol { keep_distinct, limits, ..Protocol::default() }, Some(1), None);

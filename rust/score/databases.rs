@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::lock;
 use crate::exec::sandbox::{Database, Failure};
+use crate::file;
 
 /// Open databases that nobody is using.
 #[derive(Debug, Default)]
@@ -255,7 +256,7 @@ fn turned(mut database: Database, path: &Path, held: bool) -> Option<Database> {
 
 fn hash_of_file(path: &Path) -> Result<u128, Failure> {
     let hash = || {
-        let mut file = std::fs::File::open(path)?;
+        let mut file = file::open(path)?;
         let mut hash = Xxh3::new();
         let mut buffer = vec![0; 1 << 20];
         loop {

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use crate::error::{Error, Result};
 use crate::exec::digest::Digest;
 use crate::exec::sandbox;
+use crate::file;
 
 /// A file of digests. It is read when the first is asked for.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ type Record = (u128, Digest);
 /// Bytes of a record: key, digest, checksum of both.
 const RECORD: usize = 16 + Digest::BYTES + 16;
 
-/// Largest file. Beyond it, the older half goes.
+/// Largest file. Beyond it, the older half goes; one of twice that size is no file of ours.
 const LARGEST: usize = 32 << 20;
 
 /// To be raised whenever digests come about in another way.
@@ -62,13 +63,14 @@ impl Store {
         if let Some(folder) = self.path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&self.path)?;
+        let mut file = file::append(&self.path)?;
         if usize::try_from(file.metadata()?.len()).is_ok_and(|size| size + new.len() <= LARGEST) {
             // In one call, so that what others append at the same time is not mixed with it.
             return file.write_all(new);
         }
         drop(file);
-        let mut bytes: Vec<u8> = from_bytes(&std::fs::read(&self.path)?).iter().flat_map(to_bytes).collect();
+        let mut bytes: Vec<u8> =
+            from_bytes(&file::read(&self.path, 2 * LARGEST as u64)?).iter().flat_map(to_bytes).collect();
         bytes.extend_from_slice(new);
         let kept = &bytes[bytes.len().saturating_sub(LARGEST / 2 / RECORD * RECORD)..];
         let temporary = self.path.with_extension(format!("{}.tmp", std::process::id()));
@@ -81,7 +83,7 @@ impl Store {
     }
 
     fn read(&self) -> std::result::Result<Vec<Record>, String> {
-        match std::fs::read(&self.path) {
+        match file::read(&self.path, 2 * LARGEST as u64) {
             Ok(bytes) => Ok(from_bytes(&bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error.to_string()),

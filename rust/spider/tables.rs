@@ -7,6 +7,10 @@ use serde_json::Value;
 
 use super::schema::{ForeignKeyError, ForeignKeys, Schema};
 use crate::error::{Error, Result};
+use crate::file;
+
+/// Largest file. That of Spider has 2 MB, for 166 databases.
+const LARGEST: u64 = 1 << 30;
 
 /// The foreign keys of every database that a `tables.json` lists.
 #[derive(Debug)]
@@ -18,12 +22,17 @@ pub struct Tables {
 impl Tables {
     /// Reads a `tables.json`.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+        let bytes = file::read(path, LARGEST).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
         let wrong = |message: String| Error::Tables { path: path.to_owned(), message };
-        let entries: Vec<Value> = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+            return Err(wrong("it is UTF-16, not UTF-8".to_owned()));
+        }
+        // A mark of the order of bytes belongs to no content.
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        let entries: Vec<Value> = serde_json::from_slice(text).map_err(|error| wrong(error.to_string()))?;
         let entries = entries.into_iter().enumerate().map(|(index, entry)| match entry["db_id"].as_str() {
             Some(db_id) => Ok((db_id.to_owned(), entry)),
-            None => Err(wrong(format!("entry {index} has no `db_id`"))),
+            None => Err(wrong(format!("entry {} has no `db_id`", index + 1))),
         });
         Ok(Self { path: path.display().to_string(), entries: entries.collect::<Result<_>>()? })
     }
@@ -73,7 +82,7 @@ mod tests {
         let text = |error: Error| error.to_string();
         assert!(matches!(Tables::read(Path::new("absent.json")), Err(Error::Unreadable { .. })));
         assert!(text(tables("{").unwrap_err()).contains("expected a sequence"));
-        assert!(text(tables("[{}]").unwrap_err()).ends_with("entry 0 has no `db_id`"));
+        assert!(text(tables("[{}]").unwrap_err()).ends_with("entry 1 has no `db_id`"));
         let found = tables(r#"[{"db_id": "x", "table_names_original": ["a"]}]"#).unwrap();
         assert!(text(found.add_foreign_keys("y", schema()).unwrap_err()).ends_with("database `y` is not listed"));
         let error = text(found.add_foreign_keys("x", schema()).unwrap_err());

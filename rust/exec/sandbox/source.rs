@@ -17,6 +17,7 @@ use rusqlite::{Connection, ffi};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::Failure;
+use crate::file;
 
 /// Largest file that is held in memory. The largest of Spider's test suite has 700 kB.
 const HELD_BYTES: u64 = 4 << 20;
@@ -61,7 +62,7 @@ impl Source {
     }
 
     fn read_or_open(path: &Path, held: bool, mut room: Vec<u8>) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        let mut file = file::open(path)?;
         let size = file.metadata()?.len();
         let mut header = [0; HEADER];
         let known = HEADER.min(usize::try_from(size).unwrap_or(HEADER));

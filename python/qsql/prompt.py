@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 INSTRUCTION = "Generate SQL from the given schema and question. Output SQL only."
 
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
-# Long runs of whitespace, which models get stuck in, must take no longer than other text: nothing here may look at a
-# run anew from each of its characters.
+# Whatever models get stuck in must take no longer than other text. So nothing here may look at a run anew from each of
+# its characters, no two repetitions beside each other may share characters, and no loop may copy the rest of a text.
 _TURN = re.compile(r"(?<!\s)\s*<\|im_start\|>assistant\n")
+_BLANKS = re.compile(r"\s*")
 _SPECIAL = re.compile(r"<\|\w+\|>|</s>")
 _FENCE = re.compile(r"```[ \t]*([A-Za-z][\w+-]*)?[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _LABEL = re.compile(
-    r"^[ \t>*#-]*(?:(?:the|your|final|corrected|resulting)[ \t]+)*(?:sqlite|sql)?[ \t]*"
+    r"^[ \t>*#-]*(?:(?:the|your|final|corrected|resulting)[ \t]+)*(?:(?:sqlite|sql)[ \t]*)?"
     r"(?:query|answer|sql|statement|output)(?:[ \t]+is)?[ \t*]*:[ \t*]*",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -35,7 +36,9 @@ _STATEMENT = re.compile(
     re.IGNORECASE,
 )
 _QUERY_AT_LINE = re.compile(rf"^[ \t]*(?:\(+\s*select\b|{_BARE_QUERY})", re.IGNORECASE | re.MULTILINE)
-_QUERY_IN_PROSE = re.compile(rf"\bSELECT\s+(?:DISTINCT\s|\*|[^\n]{{0,300}}?\s(?i:FROM)\s)|\b(?=W)(?i:{_COMMON_TABLE})")
+_QUERY_IN_PROSE = re.compile(
+    rf"\bSELECT\s+(?!\s)(?:DISTINCT\s|\*|[^\n]{{0,300}}?\s(?i:FROM)\s)|\b(?=W)(?i:{_COMMON_TABLE})"
+)
 
 # What tells where a query ends: what hides a semicolon, parentheses, and the ends themselves.
 _PIECE = re.compile(
@@ -87,10 +90,11 @@ def _answers(text: str) -> Iterator[str]:
             yield body
     text = _FENCE.sub("\n", text).strip()
     for label in _LABEL.finditer(text):
-        answer = text[label.end() :].lstrip()
-        answer = answer.removeprefix("`").partition("`\n")[0].removesuffix("`") if answer.startswith("`") else answer
-        if _STATEMENT.match(answer):
-            yield answer
+        start = _BLANKS.match(text, label.end()).end()  # type: ignore[union-attr]
+        is_code = text.startswith("`", start)
+        if _STATEMENT.match(text, start + is_code):
+            answer = text[start + is_code :]
+            yield answer.partition("`\n")[0].removesuffix("`") if is_code else answer
     if line := _QUERY_AT_LINE.search(text):
         yield text[line.start() :].lstrip()
     yield from (code[1].strip() for code in _CODE.finditer(text) if _QUERY.match(code[1].strip()))
@@ -109,7 +113,7 @@ def _first_statement(text: str) -> str:
         elif piece["semicolon"]:
             return text[: piece.start()].rstrip()
         elif piece["line"] is not None and depth <= 0:
-            behind = text[piece.end() :]
-            if _AFTERWORD.match(behind) or (piece["blank"] and not _GOES_ON.match(behind)):
+            behind = piece.end()
+            if _AFTERWORD.match(text, behind) or (piece["blank"] and not _GOES_ON.match(text, behind)):
                 return text[: piece.start()].rstrip()
     return text.rstrip()

@@ -23,8 +23,10 @@ MOST_ROWS = 1000
 """Rows of a result that are looked at."""
 COLUMNS = 12
 _LEXEMES = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\w+|\s+|.", re.DOTALL)
-# Marking takes time by the square; text that long is no query that anybody reads.
-_MOST_LEXEMES = 1500
+# How far marking may go: characters of both, and pairs of words that are the same in both, times the words of the
+# shorter one. That bounds its time, which for text that is no query would be hours.
+_MOST_CHARACTERS = 100_000
+_MOST_WORK = 10_000_000
 
 
 def differences(gold: str, prediction: str) -> tuple[list[str], list[str]]:
@@ -35,11 +37,15 @@ def differences(gold: str, prediction: str) -> tuple[list[str], list[str]]:
     Returns:
         The pieces of each, by turns common (from the first, which may be empty) and its own.
     """
-    left, right = (_LEXEMES.findall(visible(text)) for text in (gold, prediction))
-    if max(len(left), len(right)) > _MOST_LEXEMES:
+    if len(gold) + len(prediction) > _MOST_CHARACTERS:
         return ["", visible(gold)], ["", visible(prediction)]
+    left, right = (_LEXEMES.findall(visible(text)) for text in (gold, prediction))
     left_words, right_words = _words(left), _words(right)
     keys = ([_key(left[at]) for at in left_words], [_key(right[at]) for at in right_words])
+    counts = [Counter(own) for own in keys]
+    same = sum(count * counts[1][key] for key, count in counts[0].items())
+    if same * min(map(len, keys)) > _MOST_WORK:
+        return ["", visible(gold)], ["", visible(prediction)]
     blocks = SequenceMatcher(None, *keys, autojunk=False).get_matching_blocks()
     common_left = {left_words[block.a + step] for block in blocks for step in range(block.size)}
     common_right = {right_words[block.b + step] for block in blocks for step in range(block.size)}

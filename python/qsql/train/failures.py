@@ -18,6 +18,8 @@ _RANK = re.compile(r"^\[rank\d+\]: ?", re.MULTILINE)
 """What torch puts before each line of a traceback in one of several processes."""
 _OF_TORCHRUN = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError"
 """Says that a process has failed, below what that process said itself."""
+# As many lines as a message of ours has at most.
+_REFUSAL = re.compile(r"^(?:\w+\.)*QsqlError: ([^\n]*(?:\n(?!hint: )[^\n]*){0,4})\nhint: ([^\n]*)", re.MULTILINE)
 _KILLED = re.compile(r"Signal 9 \(SIGKILL\) received by PID|exitcode: -9\b")
 
 
@@ -51,7 +53,7 @@ _CAUSES = (
         "set `template` to one that it has, such as qwen3_nothink; qwen3_nothink needs llamafactory 0.9.4 or later",
     ),
     _cause(
-        r"Some keys are not used by the HfArgumentParser: \[([^\]]*)\]",
+        r"Some keys are not used by the HfArgumentParser: \[([^\]\n]{0,2000})\]",
         "LLaMA-Factory does not know the keys {1}",
         "the installed version is not the one that qsql checks for; install llamafactory==0.9.5",
     ),
@@ -62,7 +64,7 @@ _CAUSES = (
     ),
     _cause(
         r"no file named (?:pytorch_model\.bin|model\.safetensors)[^\n]*?directory (\S+)|"
-        r"(\S+) is not a local folder and is not a valid model identifier|couldn't connect to '?([^\s']*)|"
+        r"(?<!\S)(\S+) is not a local folder and is not a valid model identifier|couldn't connect to '?([^\s']*)|"
         r"offline mode is enabled[^\n]*|Unable to load weights|"
         r"Cannot find (?:the )?(?:requested|an appropriate cached)",
         "the weights of the model are not there",
@@ -98,7 +100,7 @@ def explain(log: Path, status: int, begin: int = 0) -> QsqlError:
             group = next((part for part in match.groups() if part), "")
             message, hint = (line.replace("{1}", group) for line in (cause.message, cause.hint))
             return QsqlError(f"training failed: {message}; the log is `{log}`\nhint: {hint}")
-    if refusal := re.search(r"^(?:\w+\.)*QsqlError: (.*?)\nhint: ([^\n]*)", text, re.MULTILINE | re.DOTALL):
+    if refusal := _REFUSAL.search(text):
         return QsqlError(f"training failed: {refusal[1]}; the log is `{log}`\nhint: {refusal[2]}")
     if status < 0 or _KILLED.search(text):
         name = signal.Signals(-status if status < 0 else signal.SIGKILL).name

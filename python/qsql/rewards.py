@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from qsql._core import QsqlError, Scorer, Verdict
 from qsql.outputs import is_occupied
 from qsql.prompt import extract_sql
-from qsql.visible import visible
+from qsql.visible import listed, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -552,7 +552,7 @@ def _db_id(extra_info: Mapping[str, Any] | None, index: int) -> str:
 
 
 def _listed(names: Mapping[str, Any] | Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names) or "none"
+    return listed(f"`{name}`" for name in names) or "none"
 
 
 def _text(completion: object, index: int) -> str:

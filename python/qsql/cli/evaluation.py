@@ -15,9 +15,20 @@ import typer
 
 from qsql._core import QsqlError
 from qsql.cli.terminal import console, count, interrupted, note, progress_bar, say, write_out
+from qsql.results import VERDICTS
+from qsql.visible import listed, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from qsql.evaluate import Evaluation, Settings
+
+
+SHOWN = 5
+"""Items of a kind that are told one by one."""
+LONGEST_REASON = 300
+"""Characters of what is wrong with one."""
+FENCE = "```"
 
 
 class Metric(str, Enum):
@@ -157,39 +168,97 @@ def evaluate_and_warn(
         except KeyboardInterrupt:
             note("interrupted; without `--out` nothing is kept" if out is None else "interrupted before scoring began")
             raise
-    _warn(evaluation, settings)
+    _warn(evaluation, settings, out)
     return evaluation
 
 
-def _warn(evaluation: Evaluation, settings: Settings) -> None:
-    """Tell what went wrong with single items."""
-    missing, surplus = evaluation.pairing.missing, evaluation.pairing.surplus
-    if missing:
-        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        note(f"warning: no prediction for {count(len(missing), 'gold')} (ids {some}), which count as wrong")
+def _warn(evaluation: Evaluation, settings: Settings, out: Path | None) -> None:
+    """Tell what went wrong with single items, of many only the first."""
+    pairing = evaluation.pairing
+    if pairing.missing:
+        number = count(len(pairing.missing), "gold")
+        note(f"warning: no prediction for {number} (ids {listed(pairing.missing, SHOWN)}), which count as wrong")
+    if pairing.undecodable:
+        number, places = count(len(pairing.undecodable), "prediction"), listed(pairing.undecodable, SHOWN)
+        note(
+            f"warning: `{settings.predictions}` has {number} that no UTF-8 can write ({places}), which count as wrong\n"
+            "hint: where another encoding was meant, convert the file, for instance with `iconv -f LATIN1 -t UTF-8`"
+        )
+    fenced = sum(prediction is not None and FENCE in prediction for prediction in pairing.predictions)
+    if 2 * fenced > len(pairing.predictions):
+        note(
+            f"warning: {count(fenced, 'prediction')} of {len(pairing.predictions):,} hold code fences ({FENCE}), which "
+            "are no SQL; predictions are scored as they stand\n"
+            "hint: `qsql.prompt.extract_sql(answer)` finds the query in what a model answers; write what it returns"
+        )
     if evaluation.summary["capped"]:
         number = count(evaluation.summary["capped"], "prediction")
         note(f"warning: not every way to plug values into {number} was tried")
     if evaluation.cache_problem:
         note(f"warning: {evaluation.cache_problem}; the next run will run all golds again")
-    if surplus:
-        note(f"warning: no gold for {count(surplus, 'prediction')}, not scored")
-    _tell_databases(evaluation)
-    for example, verdict in evaluation.items():
-        is_told = _is_unreadable(verdict) or example.db_id in evaluation.without_schema
-        if verdict["gold_rejected"] is not None and not is_told:
-            note(
-                f"warning: `{settings.gold}` {example.place}: Spider's grammar rejects the gold, "
-                f"{verdict['gold_rejected']}; it is scored by execution alone"
-            )
+    if pairing.surplus:
+        note(f"warning: no gold for {count(pairing.surplus, 'prediction')}, not scored")
+    _tell_databases(evaluation, out)
+    rejected = [
+        (example, verdict)
+        for example, verdict in evaluation.items()
+        if verdict["gold_rejected"] is not None
+        and not _is_unreadable(verdict)
+        and example.db_id not in evaluation.without_schema
+    ]
+    _tell_first(
+        (
+            f"warning: `{settings.gold}` {example.place}: Spider's grammar rejects the gold, "
+            f"{one_line(verdict['gold_rejected'], LONGEST_REASON)}; it is scored by execution alone"
+            for example, verdict in rejected
+        ),
+        f"warning: and {{}} likewise{_where(out)}",
+        "gold",
+    )
+    _warn_of_golds(evaluation, settings, out)
+
+
+def _tell_first(messages: Iterable[str], rest: str, noun: str) -> None:
+    """Tell the first messages, and of the others in `rest` how many there are."""
+    found = list(messages)
+    for message in found[:SHOWN]:
+        note(message)
+    if len(found) > SHOWN:
+        note(rest.format(count(len(found) - SHOWN, f"more {noun}")))
+
+
+def _where(out: Path | None) -> str:
+    return "" if out is None else f"; all are in `{out / VERDICTS}`"
+
+
+def _warn_of_golds(evaluation: Evaluation, settings: Settings, out: Path | None) -> None:
+    """Tell which golds fail, and what to do about it: what limits stop is not to be mended."""
     failing = [(example, verdict) for example, verdict in evaluation.gold_errors if not _is_unreadable(verdict)]
-    for example, verdict in failing:
-        note(
+    if not failing:
+        return
+    reasons = [str(verdict["detail"]).removeprefix("gold: ") for _, verdict in failing]
+    _tell_first(
+        (
             f"error: `{settings.gold}` {example.place}: the gold fails on {verdict['failed_on']}: "
-            f"{str(verdict['detail']).removeprefix('gold: ')}"
-        )
-    if failing:
-        note(f"hint: mend {count(len(failing), 'gold')} or the databases; all other items are scored")
+            f"{one_line(reason, LONGEST_REASON)}"
+            for (example, verdict), reason in zip(failing, reasons, strict=True)
+        ),
+        f"error: and {{}}{_where(out)}",
+        "gold",
+    )
+    left = len(failing)
+    advice = []
+    for option, value, reason in (
+        ("--max-steps", f"{settings.max_steps:,}", "the budget of steps ran out"),
+        ("--timeout", f"{settings.timeout:g} s", "the deadline passed"),
+        ("--max-memory", f"{settings.max_memory >> 20:,} MB", "out of memory"),
+    ):
+        if stopped := sum(found.startswith(reason) for found in reasons):
+            advice.append(f"raise `{option}`, now {value}, for {count(stopped, 'gold')}")
+            left -= stopped
+    if left:
+        advice.append(f"mend {count(left, 'gold')} or the databases")
+    note(f"hint: {'; '.join(advice)}; all other items are scored")
 
 
 def _is_unreadable(verdict: dict[str, Any]) -> bool:
@@ -198,30 +267,42 @@ def _is_unreadable(verdict: dict[str, Any]) -> bool:
     return verdict["state"] == "gold_error" and str(verdict["detail"]).startswith(UNREADABLE)
 
 
-def _tell_databases(evaluation: Evaluation) -> None:
+def _tell_databases(evaluation: Evaluation, out: Path | None) -> None:
     """Tell once of each database that cannot be read or not matched on, and how many items that concerns."""
     from qsql.evaluate import UNREADABLE
 
     concerned = Counter(example.db_id for example in evaluation.examples)
-    for db_id, problem in evaluation.unreadable.items():
+    more = f"error: and {{}} likewise{_where(out)}"
+
+    def unreadable(db_id: str, problem: str) -> str:
         message, _, hint = problem.partition("\nhint: ")
-        note(f"error: {message}; {count(concerned[db_id], 'item')} of `{db_id}` cannot be scored\nhint: {hint}")
+        return f"error: {message}; {count(concerned[db_id], 'item')} of `{db_id}` cannot be scored\nhint: {hint}"
+
+    _tell_first((unreadable(*found) for found in evaluation.unreadable.items()), more, "database")
     # Others could be opened at first: a variant that is damaged, or a file that has gone since.
     later = Counter(
         (example.db_id, verdict["failed_on"], str(verdict["detail"]).removeprefix(UNREADABLE))
         for example, verdict in evaluation.items()
         if _is_unreadable(verdict) and example.db_id not in evaluation.unreadable
     )
-    for (db_id, file, reason), number in later.items():
-        note(
+    _tell_first(
+        (
             f"error: cannot read database `{file}` of `{db_id}`: {reason}; {count(number, 'item')} cannot be scored\n"
             "hint: mend the file or remove it, and run the command again"
-        )
-    for db_id, problem in evaluation.without_schema.items():
-        note(
+            for (db_id, file, reason), number in later.items()
+        ),
+        more,
+        "database",
+    )
+    _tell_first(
+        (
             f"error: {problem}; {count(concerned[db_id], 'item')} of `{db_id}` cannot be matched exactly\n"
             "hint: add it to the file, leave out `--table`, or score with `--etype exec`"
-        )
+            for db_id, problem in evaluation.without_schema.items()
+        ),
+        more,
+        "database",
+    )
 
 
 def _print(evaluation: Evaluation, format_: Format, etype: Metric) -> None:

@@ -24,6 +24,7 @@ from qsql.paths import is_inside
 from qsql.prepare.compression import kind_of
 from qsql.prepare.sources import SUFFIXES, read_records
 from qsql.results import sha256
+from qsql.visible import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -98,13 +99,13 @@ def download(
     repository = find_repository("dataset", name, revision, endpoint)
     splits = files_by_split(repository.files)
     if not splits:
-        listing = ", ".join(sorted(file.path for file in repository.files)[:20]) or "no files"
+        listing = listed(sorted(file.path for file in repository.files)) or "no files"
         raise QsqlError(
             f"the data set `{name}` has no data (it holds {listing})\n"
             f"hint: data are files that end in {', '.join(SUFFIXES)}; fetch others by hand and give the file"
         )
     if split not in splits:
-        raise QsqlError(f"`{name}` has no split `{split}`\nhint: its splits are {', '.join(splits)} (`--split`)")
+        raise QsqlError(f"`{name}` has no split `{split}`\nhint: its splits are {listed(splits)} (`--split`)")
     paths = {file.path: fetch(repository, file) for file in splits[split]}
     records = [record for path in paths.values() for _, record in read_records(path)]
     if progress is not None:

@@ -78,6 +78,8 @@ def read_source(text: str, options: SourceOptions, progress: Callable[[int, int]
             was found.
     """
     path = Path(text)
+    if not path.is_dir():
+        require_regular(path)
     if path.is_dir():
         source = _read_folder(path, options)
     elif path.is_file():
@@ -108,7 +110,7 @@ def _read_folder(folder: Path, options: SourceOptions) -> Source:
         tables = folder / BIRD_TABLES
         databases = options.databases or next((folder / name for name in ("train_databases",) if name in names), None)
     else:
-        listing = ", ".join(sorted(names)[:10]) or "nothing"
+        listing = listed(sorted(names)) or "nothing"
         raise QsqlError(
             f"`{folder}` is no folder of Spider or BIRD; it holds {listing}\n"
             f"hint: Spider has {' or '.join(SPIDER_FILES)} with tables.json, BIRD {BIRD_FILES[0]} with {BIRD_TABLES}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
-from qsql.files import decode_text, parse_json, text_lines
+from qsql.files import decode_text, parse_json, require_regular, text_lines
 from qsql.prepare.compression import COMPRESSIONS, kind_of, read_bytes
 from qsql.prepare.parquet import read_parquet
 from qsql.prepare.rows import Row, place
@@ -78,11 +78,10 @@ def read_source(text: str, options: SourceOptions, progress: Callable[[int, int]
             was found.
     """
     path = Path(text)
-    if not path.is_dir():
-        require_regular(path)
     if path.is_dir():
         source = _read_folder(path, options)
-    elif path.is_file():
+    elif path.exists():
+        require_regular(path)
         source = _read_file(path, options)
     elif HUB_NAME.fullmatch(text) and kind_of(path) not in SUFFIXES:
         from qsql.prepare.hub import download  # noqa: PLC0415 - needs an extra

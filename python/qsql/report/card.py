@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from qsql import records, results
 from qsql._core import QsqlError
-from qsql.markdown import cell, table
+from qsql.markdown import cell, code, table
 from qsql.outputs import is_card, require_file, seal_card
 from qsql.report.page import TEMPLATES
 from qsql.report.tables import interval_text, percent, state_text
@@ -57,8 +57,9 @@ def model_card(run: Run, training: Training | None, settings: CardSettings) -> s
         raise QsqlError(
             f"cards need {error.name}, which is not installed\nhint: pip install 'qsql-lab[report]'"
         ) from None
-    name = settings.name or _name(run, training)
-    dataset = settings.dataset or Path(run.settings["gold"]).stem
+    # They stand in the header too, where a line `---` would end it.
+    name = one_line(settings.name or _name(run, training))
+    dataset = one_line(settings.dataset or Path(run.settings["gold"]).stem)
     evaluations = [
         EvalResult(
             task_type="text-generation",
@@ -136,7 +137,7 @@ def result_table(run: Run) -> str:
 
 def _lead(run: Run, base: object, dataset: str) -> str:
     what = "A model that writes SQL" if base is None else f"{cell(_short(base) or MISSING)} fine-tuned to write SQL"
-    return f"{what}, scored on {run.summary['all']['count']:,} questions of `{one_line(dataset)}`."
+    return f"{what}, scored on {run.summary['all']['count']:,} questions of {cell(dataset)}."
 
 
 def _training(training: Training | None, base: str | None) -> str:
@@ -226,7 +227,7 @@ def _files(run: Run, training: Training | None) -> list[tuple[str, str]]:
             for name, entry in training.record.get("data", {}).items()
             if entry.get("sha256")
         ]
-    return [(cell(name), f"`{digest}`" if digest else MISSING) for name, digest in named]
+    return [(cell(name), code(digest) if digest else MISSING) for name, digest in named]
 
 
 def _config(training: Training | None) -> Mapping[str, Any]:

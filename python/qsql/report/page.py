@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from qsql.report.run import Item, Run
 
 TEMPLATES = Path(__file__).parent / "templates"
+MOST_PROBLEMS = 20
+"""Databases of which a page says that they cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -243,10 +245,13 @@ def examples_data(
     """
     first = runs[0]
     databases = sorted({item.db_id for item in first.items})
+    place_of = {db_id: place for place, db_id in enumerate(databases)}
     names = list(FEATURES)
     problems: list[str] = []
     schemas: dict[str, str] = {}
     unreadable = _read_schemas(runs, databases, schemas, problems)
+    if len(problems) > MOST_PROBLEMS:
+        problems[MOST_PROBLEMS:] = [f"{len(problems) - MOST_PROBLEMS:,} more databases likewise"]
     if any(run.settings["plug_value"] and "execution" in run.metrics for run in runs):
         problems.append(
             "values of the golds were plugged into predictions; the results shown are of predictions as they stand"
@@ -258,7 +263,7 @@ def examples_data(
             progress("examples", index, len(first.items))
         entry: dict[str, Any] = {
             "id": visible(item.id),
-            "db": databases.index(item.db_id),
+            "db": place_of[item.db_id],
             "level": item.verdict["hardness"],
             "question": None if item.question is None else visible(item.question),
             "features": [names.index(name) for name in item.features],
@@ -275,7 +280,8 @@ def examples_data(
         "metrics": [metric for metric in ("exact", "execution") if all(metric in run.metrics for run in runs)],
         "components": list(records.COMPONENTS),
         "databases": [visible(name) for name in databases],
-        "schemas": {visible(name): text for name, text in schemas.items()},
+        # By position, as all that has names of others: an object of JavaScript has some of its own.
+        "schemas": [schemas.get(db_id) for db_id in databases],
         "features": names,
         "items": items,
     }
@@ -367,7 +373,7 @@ def _results(found: Results) -> dict[str, Any]:
 
 def _result(result: Result) -> dict[str, Any]:
     if result.state != "ran":
-        return {"state": result.state, "detail": result.detail}
+        return {"state": result.state, "detail": result.detail or ""}
     return {
         "state": "ran",
         "columns": result.columns,
@@ -408,7 +414,7 @@ def write_page(page: Page, data: Mapping[str, Any], path: Path) -> None:
     shown = {
         "title": page.title,
         "facts": page.facts,
-        "problems": page.problems,
+        "problems": [visible(problem) for problem in page.problems],
         "sections": sections,
         "footer": page.footer,
         "generator": f"qsql {__version__}",

@@ -139,7 +139,7 @@
       }
       if (answer.partial) shown.append(partial(answer.partial));
     });
-    const schema = schemas[databases[item.db]];
+    const schema = schemas[item.db];
     shown.append(element("p", { class: "quiet" }, element("a", { href: `#example-${items.indexOf(item)}` }, "Link to this example")));
     if (schema) shown.append(element("h3", {}, `Schema of ${databases[item.db]}`), element("pre", { class: "schema" }, schema));
     return shown;

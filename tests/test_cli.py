@@ -152,7 +152,7 @@ def test_missing_and_surplus_predictions_are_said_and_counted(evaluate, tmp_path
     pred.write_text("\n".join(["", *lines[1:40]]), encoding="utf-8")
     done = evaluate("--out", tmp_path / "run", pred=pred)
     assert done.returncode == 0
-    assert "no prediction for 9 golds (ids 0, 40, 41, 42, 43, ...), which count as wrong" in done.stderr
+    assert "no prediction for 9 golds (ids 0, 40, 41, 42, 43 and 4 more), which count as wrong" in done.stderr
     assert [line["state"] for line in verdicts(tmp_path / "run")].count("missing") == 9
     found = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))["all"]
     assert (found["states"]["missing"], found["rejected"]) == (9, 12)

@@ -63,7 +63,7 @@ _CAUSES = (
         "set use_cpu=true to train on the CPU, or install a torch built for your GPU",
     ),
     _cause(
-        r"no file named (?:pytorch_model\.bin|model\.safetensors)[^\n]*?directory (\S+)|"
+        r"no file named (?:pytorch_model\.bin|model\.safetensors)[^\n]{0,500}?directory (\S+)|"
         r"(?<!\S)(\S+) is not a local folder and is not a valid model identifier|couldn't connect to '?([^\s']*)|"
         r"offline mode is enabled[^\n]*|Unable to load weights|"
         r"Cannot find (?:the )?(?:requested|an appropriate cached)",

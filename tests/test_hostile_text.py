@@ -1,7 +1,7 @@
 """Text that is made to be slow, to hide, or to be taken for something else.
 
-No function takes longer for it than for other text, and what is not seen is shown. Nothing here is timed: a function that
-took time by the square of the length would not come back from 100 kB within the timeout of a test.
+No function takes longer for it than for other text, and what is not seen is shown. Nothing here is timed: a function
+that took time by the square of the length would not come back from 100 kB within the timeout of a test.
 """
 
 from __future__ import annotations

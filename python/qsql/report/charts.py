@@ -38,7 +38,7 @@ def intervals_chart(totals: Mapping[str, Mapping[str, Any]], metrics: Sequence[s
         }
         for name, row in totals.items()
         for metric in metrics
-        if row[metric] is not None
+        if row[metric] is not None and row[f"{metric}_interval"] is not None
     ]
     y = alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=260))
     offset = alt.YOffset("metric:N", sort=[_NAMES[metric] for metric in metrics])

@@ -1,4 +1,4 @@
-"""Files that commands read, broken in every place: whatever stands there, it is used, or refused with place and hint."""
+"""Files that commands read, broken in every place: whatever is there, it is used, or refused with place and hint."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from qsql._core import QsqlError
 from qsql.shapes import ANY, Shape
@@ -27,7 +27,6 @@ DEEPEST = 200
 LONGEST_NUMBER = 300
 """Characters of an integer in a JSON file; longer ones are no floats either, and take time by the square to read."""
 CHECK_PATH = "check the path and its permissions"
-_WRITE_TO_FILE = "write its content to a file, and give that"
 _SPECIAL = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a pipe"),
@@ -40,24 +39,47 @@ _MARKS = ((b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"), (b"\xff\xfe"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def require_regular(path: Path, hint: str = _WRITE_TO_FILE) -> None:
-    """See that a path, if there is something, is a file and nothing else.
+def require_regular(path: Path) -> None:
+    """See that a path to be read, if there is something, is a file and nothing else.
 
     Raises:
         QsqlError: If it is a directory, a pipe, a socket or a device.
     """
+    if kind := _kind(path):
+        hint = "give a file" if kind == "a directory" else "write its content to a file, and give that"
+        raise QsqlError(f"cannot read `{path}`: it is {kind}, not a file\nhint: {hint}")
+
+
+def require_writable(path: Path) -> None:
+    """See that a path to be written, if there is something, is a file and nothing else.
+
+    Raises:
+        QsqlError: If it is a directory, a pipe, a socket or a device.
+    """
+    if kind := _kind(path):
+        raise QsqlError(f"cannot write `{path}`: it is {kind}, not a file\nhint: name a file")
+
+
+def _kind(path: Path) -> str | None:
+    """Name what stands at a path, where that is no file."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
-        return
-    _require_regular(path, mode, hint)
+        return None
+    return next((kind for is_kind, kind in _SPECIAL if is_kind(mode)), None)
 
 
-def _require_regular(path: Path, mode: int, hint: str) -> None:
-    kind = next((kind for is_kind, kind in _SPECIAL if is_kind(mode)), None)
-    if kind is not None:
-        hint = "give a file" if kind == "a directory" else hint
-        raise QsqlError(f"cannot read `{path}`: it is {kind}, not a file\nhint: {hint}")
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to read its bytes.
+
+    Raises:
+        QsqlError: If it is no file.
+        OSError: If it cannot be opened.
+    """
+    # A pipe that nobody writes to would keep this waiting; a device may do something when it is opened.
+    require_regular(path)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    return open(descriptor, "rb")  # noqa: PTH123 - of the descriptor; the caller closes it
 
 
 def read_bytes(path: Path, hint: str = CHECK_PATH) -> bytes:
@@ -66,12 +88,8 @@ def read_bytes(path: Path, hint: str = CHECK_PATH) -> bytes:
     Raises:
         QsqlError: If it cannot be read, or is no file.
     """
-    # A pipe that nobody writes to would keep `open` waiting; a device may do something when it is opened.
-    require_regular(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - of the descriptor, which is what was looked at
-            _require_regular(path, os.fstat(descriptor).st_mode, _WRITE_TO_FILE)
+        with open_file(path) as file:
             return file.read()
     except OSError as error:
         raise QsqlError(f"cannot read `{path}`: {error.strerror}\nhint: {hint}") from None

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from qsql._core import QsqlError, Scorer, Verdict
+from qsql.files import require_writable
 from qsql.outputs import is_occupied
 from qsql.prompt import extract_sql
 from qsql.visible import listed, visible
@@ -516,6 +517,7 @@ def _append_line(
             for db_id, gold, outcome in zip(db_ids, golds, outcomes, strict=True)
         ],
     }
+    require_writable(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # One write to a file opened for appending, so that processes do not cut each other's lines.

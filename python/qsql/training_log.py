@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from qsql._core import QsqlError
-from qsql.files import parse_json, require_regular
+from qsql.files import open_file, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +34,8 @@ class LogReader:
 
     def new_entries(self) -> list[dict[str, Any]]:
         """Read the lines that were finished since the last call. A file that became shorter is read from its start."""
-        require_regular(self._path)
         try:
-            with self._path.open("rb") as file:
+            with open_file(self._path) as file:
                 if file.seek(0, 2) < self._offset:
                     self._offset = 0
                 file.seek(self._offset)

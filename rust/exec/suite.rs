@@ -76,7 +76,7 @@ impl Suite {
                 PathBuf::from(name)
             };
             let log = beside("-wal");
-            if std::fs::metadata(&log).is_ok_and(|found| found.len() > 0) {
+            if std::fs::metadata(&log).is_ok_and(|found| found.is_file() && found.len() > 0) {
                 return Err(Error::PendingLog { path: log });
             }
             let journal = beside("-journal");

@@ -10,6 +10,7 @@ import pytest
 from processes import started, stop, wait_for
 
 from qsql import demo
+from qsql.prompt import extract_sql
 
 COUNT = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r LIMIT {limit}) SELECT count(*) FROM r"
 
@@ -195,6 +196,122 @@ def test_bad_inputs_are_named_with_a_hint(evaluate, arguments, message):
     error, hint = done.stderr.splitlines()
     assert error == f"error: {message}"
     assert hint.startswith("hint: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--max-steps", "1000"], "hint: raise `--max-steps`, now 1,000, for {} golds; all other items are scored"),
+        (
+            ["--timeout", "0.000000001"],
+            "hint: raise `--timeout`, now 1e-09 s, for {} golds; all other items are scored",
+        ),
+    ],
+)
+def test_golds_that_a_limit_stops_name_the_option_and_are_not_listed_without_end(
+    evaluate, tmp_path, slow_golds, arguments, hint
+):
+    # Spider's grammar rejects these golds too, of which no more is told.
+    done = evaluate(*arguments, "--no-cache", "--etype", "exec", "--out", tmp_path / "run", **slow_golds(20))
+    assert done.returncode == 1
+    failing = sum(verdict["state"] == "gold_error" for verdict in verdicts(tmp_path / "run"))
+    assert failing > 5
+    lines = done.stderr.splitlines()
+    assert len(lines) == 6 + 7
+    assert lines[5] == f"warning: and 15 more golds likewise; all are in `{tmp_path / 'run' / 'verdicts.jsonl'}`"
+    lines = lines[6:]
+    assert lines[5] == f"error: and {failing - 5} more golds; all are in `{tmp_path / 'run' / 'verdicts.jsonl'}`"
+    assert lines[6] == hint.format(failing)
+
+
+def test_golds_that_fail_for_several_reasons_get_advice_for_each(evaluate, slow_golds):
+    inputs = slow_golds(2)
+    golds = inputs["gold"].read_text(encoding="utf-8") + "SELECT nothing FROM nowhere\tseed_bank\n"
+    inputs["gold"].write_text(golds, encoding="utf-8")
+    inputs["pred"].write_text("SELECT 1\n" * 3, encoding="utf-8")
+    done = evaluate("--max-steps", 1000, "--no-cache", "--etype", "exec", **inputs)
+    assert done.stderr.splitlines()[-1] == (
+        "hint: raise `--max-steps`, now 1,000, for 2 golds; mend 1 gold or the databases; all other items are scored"
+    )
+
+
+@pytest.fixture
+def slow_golds(tmp_path):
+    """Golds and predictions that take thousands of steps, so many of them."""
+
+    def write(number):
+        queries = [COUNT.format(limit=200_000 + at) for at in range(number)]
+        (tmp_path / "slow.sql").write_text("".join(f"{sql}\tseed_bank\n" for sql in queries), encoding="utf-8")
+        (tmp_path / "pred.sql").write_text("SELECT 1\n" * number, encoding="utf-8")
+        return {"gold": tmp_path / "slow.sql", "pred": tmp_path / "pred.sql"}
+
+    return write
+
+
+def test_what_is_wrong_with_golds_is_cut(evaluate, tmp_path):
+    name = "x" * 5000
+    (tmp_path / "gold.sql").write_text(f"SELECT {name} FROM species\tseed_bank\n", encoding="utf-8")
+    done = evaluate("--etype", "exec", gold=tmp_path / "gold.sql")
+    assert "no such column: xxx" in done.stderr
+    assert max(map(len, done.stderr.splitlines())) < 600
+
+
+def test_golds_of_a_json_list_are_named_by_their_entry(evaluate, tmp_path):
+    golds = [{"query": "SELECT count(*) FROM species", "db_id": "seed_bank"}] * 2
+    golds.append({"query": "SELECT nothing FROM species", "db_id": "seed_bank"})
+    (tmp_path / "gold.json").write_text(json.dumps(golds, indent=1), encoding="utf-8")
+    done = evaluate("--etype", "exec", gold=tmp_path / "gold.json")
+    assert f"error: `{tmp_path / 'gold.json'}` entry 3: the gold fails on" in done.stderr
+    (tmp_path / "gold.jsonl").write_text("".join(f"\n{json.dumps(gold)}\n" for gold in golds), encoding="utf-8")
+    done = evaluate("--etype", "exec", gold=tmp_path / "gold.jsonl")
+    assert f"error: `{tmp_path / 'gold.jsonl'}` line 6: the gold fails on" in done.stderr
+    golds[1] = {"query": "SELECT 1", "db_id": "atlantis"}
+    (tmp_path / "gold.json").write_text(json.dumps(golds), encoding="utf-8")
+    assert "entry 2: database `atlantis` not found" in evaluate(gold=tmp_path / "gold.json").stderr
+
+
+def test_predictions_of_another_encoding_are_said_and_count_as_wrong(evaluate, tmp_path):
+    text = "SELECT 'é'\nSELECT 1\n" * 24
+    (tmp_path / "pred.sql").write_bytes(text.encode("latin-1"))
+    done = evaluate("--etype", "exec", "--out", tmp_path / "run", pred=tmp_path / "pred.sql")
+    warning, hint = done.stderr.splitlines()
+    places = "line 1, line 3, line 5, line 7, line 9 and 19 more"
+    assert warning.startswith(
+        f"warning: `{tmp_path / 'pred.sql'}` has 24 predictions that no UTF-8 can write ({places})"
+    )
+    assert hint.endswith("convert the file, for instance with `iconv -f LATIN1 -t UTF-8`")
+    assert {verdict["state"] for verdict in verdicts(tmp_path / "run")[::2]} == {"sql_error"}
+    (tmp_path / "pred.sql").write_bytes(text.encode())
+    assert evaluate("--etype", "exec", pred=tmp_path / "pred.sql").stderr == ""
+
+
+def test_predictions_in_code_fences_are_told_of_what_finds_the_query(evaluate, tmp_path):
+    golds = [line.split("\t")[0] for line in demo.GOLD.read_text(encoding="utf-8").splitlines()]
+    answers = [json.dumps({"sql": f"```sql\n{sql}\n```"}) for sql in golds]
+    path = tmp_path / "pred.jsonl"
+    path.write_text("\n".join(answers), encoding="utf-8")
+    done = evaluate("--etype", "exec", "--format", "json", pred=path)
+    assert json.loads(done.stdout)["all"]["execution"] == 0
+    warning, hint = done.stderr.splitlines()
+    assert warning.startswith("warning: 48 predictions of 48 hold code fences (```), which are no SQL")
+    assert "`qsql.prompt.extract_sql(answer)`" in hint
+    # What the hint says is what helps.
+    path.write_text("\n".join(json.dumps({"sql": extract_sql(json.loads(one)["sql"])}) for one in answers), "utf-8")
+    done = evaluate("--etype", "exec", "--format", "json", pred=path)
+    assert (json.loads(done.stdout)["all"]["execution"], done.stderr) == (1, "")
+    # Some are nothing to speak of.
+    path.write_text("\n".join([*answers[:20], *(json.dumps({"sql": sql}) for sql in golds[20:])]), "utf-8")
+    assert "fences" not in evaluate("--etype", "exec", pred=path).stderr
+
+
+def test_text_of_others_in_messages_is_shown_not_sent(run_qsql, demo_databases, tmp_path):
+    name = "a\x1b[31m\u202e\U000e0041"
+    (tmp_path / "gold.json").write_text(json.dumps([{"query": "SELECT 1", "db_id": name}]), encoding="utf-8")
+    done = run_qsql(
+        "eval", "--gold", tmp_path / "gold.json", "--pred", demo.PREDICTIONS["weak"], "--db", demo_databases
+    )
+    assert "database `a\\x1b[31m\\u202e\\U000e0041` not found" in done.stderr
+    assert not set(name[1:]) & set(done.stderr) - set("[31m")
 
 
 def test_an_unknown_database_is_named_with_its_line(evaluate, tmp_path):

@@ -14,7 +14,7 @@ from browser import Browser, chromium
 from qsql import demo, records, results
 from qsql.evaluate import Settings, evaluate
 from qsql.report.compare import compare, write_comparison
-from qsql.report.page import write_report
+from qsql.report.page import TEMPLATES, write_report
 from qsql.report.run import read_run
 from qsql.report.tables import interval_text, percent
 
@@ -137,6 +137,52 @@ def test_charts_take_the_colours_of_the_page(folder):
     assert text.count("<svg") == 3
     assert 'fill="var(--first)"' in text
     assert "#030303" not in text
+
+
+# What objects of JavaScript have besides what is put into them.
+INHERITED = [
+    *("constructor", "__proto__", "toString", "hasOwnProperty", "valueOf", "__defineGetter__", "prototype", "length"),
+    *("__lookupSetter__", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString"),
+]
+
+
+@pytest.fixture(scope="module")
+def inherited(tmp_path_factory):
+    """A run on databases that are called as properties of objects are, and the page of it."""
+    folder = tmp_path_factory.mktemp("inherited")
+    for name in INHERITED:
+        (folder / "databases" / name).mkdir(parents=True)
+        with closing(sqlite3.connect(folder / "databases" / name / f"{name}.sqlite")) as connection, connection:
+            connection.execute(f'CREATE TABLE "{name}" (a, "__proto__" TEXT)')
+    golds = [{"id": name, "db_id": name, "query": f'SELECT a FROM "{name}"'} for name in INHERITED]
+    (folder / "gold.json").write_text(json.dumps(golds), encoding="utf-8")
+    predictions = "".join(json.dumps({"id": name, "sql": "SELECT 1"}) + "\n" for name in INHERITED)
+    (folder / "pred.jsonl").write_text(predictions, encoding="utf-8")
+    evaluate(Settings(folder / "gold.json", folder / "pred.jsonl", folder / "databases"), folder / "run")
+    assert write_report(read_run(folder / "run"), folder / "page.html") == []
+    return folder
+
+
+def test_databases_may_be_called_as_properties_of_objects_are(inherited):
+    data = data_of(inherited / "page.html")
+    for item, name in zip(data["items"], INHERITED, strict=True):
+        assert data["databases"][item["db"]] == name
+        assert data["schemas"][item["db"]].startswith(f"CREATE TABLE {name} (a")
+        assert item["answers"][0]["results"]["file"] == f"{name}.sqlite"
+    text = (inherited / "page.html").read_text(encoding="utf-8")
+    for name in INHERITED:
+        assert f'<th scope="row">{name}</th>' in text
+        # In the chart, which Vega draws, too.
+        assert re.search(rf"<text[^>]*>{re.escape(name)}</text>", text), name
+
+
+def test_nothing_is_looked_up_by_a_name_of_others():
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    looked_up = set(re.findall(r"\w+\[[^\]]*(?:\[[^\]]*\])?[^\]]*\]", script))
+    # By position, or by one of the two metrics.
+    by = {re.sub(r"^\w+\[(.*)\]$", r"\1", found) for found in looked_up}
+    numbers = {"0", "1", "at", "other", "index", "item.db", "level - 1", "state - 1", 'chosen("outcome")'}
+    assert by <= {*numbers, "metric"}
 
 
 def test_without_databases_the_page_says_what_it_lacks(run_qsql, folder, tmp_path):

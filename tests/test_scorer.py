@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import signal
 import sqlite3
 import sys
@@ -224,13 +225,57 @@ def test_wrong_arguments_are_errors(databases, arguments, message):
         Scorer(databases).score(*arguments)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [({"threads": 0}, "`threads` is 0"), ({"timeout": 0}, "`timeout` is 0.0"), ({"timeout": -1}, "`timeout` is -1.0")],
-)
-def test_wrong_settings_are_errors(databases, settings, message):
-    with pytest.raises(QsqlError, match=message):
-        Scorer(databases, **settings)
+BOUNDS = [
+    ({"threads": 0}, "`threads` is 0\nhint: give 1 to 1024"),
+    ({"threads": -1}, "`threads` is -1\nhint: give 1 to 1024"),
+    ({"threads": 5000}, "`threads` is 5000\nhint: give 1 to 1024"),
+    ({"threads": 10**30}, "`threads` is beyond all bounds\nhint: give 1 to 1024"),
+    ({"threads": -(10**5000)}, "`threads` is below all bounds\nhint: give 1 to 1024"),
+    ({"timeout": 0}, "`timeout` is 0.0\nhint: give a number of seconds above 0"),
+    ({"timeout": -1}, "`timeout` is -1.0\nhint: "),
+    ({"timeout": float("nan")}, "`timeout` is NaN\nhint: "),
+    ({"timeout": float("inf")}, "`timeout` is inf\nhint: give a number of seconds above 0, at most 1000000000"),
+    ({"timeout": 1e300}, "`timeout` is 1e300\nhint: "),
+    ({"timeout": 1e-300}, "`timeout` is 1e-300\nhint: "),
+    ({"timeout": 10**400}, "`timeout` is inf\nhint: "),
+    ({"max_steps": 0}, "`max_steps` is 0\nhint: give 1 or more"),
+    ({"max_steps": -(10**30)}, "`max_steps` is below all bounds\nhint: give 1 or more"),
+    ({"max_memory": 0}, "`max_memory` is 0\nhint: give 1 or more"),
+    ({"max_memory": -1}, "`max_memory` is -1\nhint: give 1 or more"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), BOUNDS)
+def test_settings_out_of_bounds_are_errors(databases, settings, message):
+    database = databases / "shop" / "shop.sqlite"
+    calls = [lambda: Scorer(databases, **settings)]
+    if "threads" not in settings:
+        calls.append(lambda: qsql.query(database, "SELECT 1", **settings))
+    if "timeout" in settings:
+        calls.append(lambda: qsql.score("SELECT 1", "SELECT 1", database, **settings))
+    for call in calls:
+        with pytest.raises(QsqlError, match=re.escape(message)):
+            call()
+
+
+def test_other_numbers_out_of_bounds_are_errors(databases):
+    database = databases / "shop" / "shop.sqlite"
+    for number in (-1, -(10**30)):
+        with pytest.raises(QsqlError, match=r"`max_rows` is .*\nhint: give 0 or more"):
+            qsql.query(database, "SELECT 1", max_rows=number)
+        with pytest.raises(QsqlError, match=r"`values` is .*\nhint: give 0 or more"):
+            qsql._core.describe(database, values=number)  # noqa: SLF001
+
+
+def test_what_is_no_number_at_all_is_a_type_error(databases):
+    for settings in ({"threads": "2"}, {"max_steps": 1.5}, {"timeout": "1"}, {"max_memory": None}):
+        with pytest.raises(TypeError):
+            Scorer(databases, **settings)
+
+
+def test_the_largest_settings_are_taken(databases):
+    scorer = Scorer(databases, threads=2, timeout=1e9, max_steps=10**30, max_memory=10**30)
+    assert scorer.score(["SELECT 1"], ["SELECT 1"], ["shop"])[0].execution is True
 
 
 def test_a_missing_folder_is_an_error(tmp_path):

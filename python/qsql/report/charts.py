@@ -28,19 +28,20 @@ def intervals_chart(totals: Mapping[str, Mapping[str, Any]], metrics: Sequence[s
     """
     alt = _altair()
     names = [one_line(name, 40) for name in totals]
+    # By position: to Vega some names mean something already, in expressions and as properties of objects.
     rows = [
         {
-            "name": one_line(name, 40),
+            "row": place,
             "metric": _NAMES[metric],
             "share": row[metric],
             "low": row[f"{metric}_interval"][0],
             "high": row[f"{metric}_interval"][1],
         }
-        for name, row in totals.items()
+        for place, row in enumerate(totals.values())
         for metric in metrics
         if row[metric] is not None and row[f"{metric}_interval"] is not None
     ]
-    y = alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=260))
+    y = alt.Y("row:O", title=None, axis=alt.Axis(labelLimit=260, labelExpr="names[datum.value]"))
     offset = alt.YOffset("metric:N", sort=[_NAMES[metric] for metric in metrics])
     scale = alt.Scale(domain=[_NAMES["exact"], _NAMES["execution"]], range=[_SECOND, _FIRST])
     colour = alt.Color("metric:N", scale=scale, title=None)
@@ -52,7 +53,8 @@ def intervals_chart(totals: Mapping[str, Mapping[str, Any]], metrics: Sequence[s
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=x, color=colour, shape=alt.Shape("metric:N", scale=shapes, title=None)
     )
-    return _svg((bars + points).properties(width=_WIDTH, height={"step": 22, "for": "position"}))
+    chart = (bars + points).add_params(alt.param(name="names", value=names))
+    return _svg(chart.properties(width=_WIDTH, height={"step": 22, "for": "position"}))
 
 
 def differences_chart(rows: Sequence[Mapping[str, Any]]) -> str:

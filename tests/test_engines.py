@@ -261,3 +261,17 @@ def test_vllm_gets_the_prompts_and_the_settings(monkeypatch):
     assert seen["options"] == {**given, "trust_remote_code": False}
     assert seen["messages"][4] == [{"role": "user", "content": "question 4"}]
     assert len({parameters.seed for parameters in seen["parameters"]}) == 12
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *({"concurrency": 0}, {"concurrency": -1}, {"concurrency": 5000}, {"retries": -1}, {"retries": 10**9}),
+        *({"request_timeout": 0}, {"request_timeout": float("nan")}, {"request_timeout": float("inf")}),
+        *({"batch_rows": 0}, {"batch_tokens": 0}, {"batch_tokens": -1}),
+    ],
+)
+def test_settings_out_of_bounds_are_refused(setting):
+    ((name, _),) = setting.items()
+    with pytest.raises(QsqlError, match=f"^{name} is .*\nhint: it must be "):
+        EngineSettings(**setting)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -487,3 +488,32 @@ def test_the_arguments_are_those_of_llamafactory():
     assert arguments["learning_rate"].kinds == {"float"}
     assert "full" in arguments["finetuning_type"].choices
     assert "qwen3_nothink" in known_templates()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *(
+            "per_device_train_batch_size=0",
+            "gradient_accumulation_steps=0",
+            "cutoff_len=-1",
+            "lora_rank=0",
+            "save_steps=0",
+        ),
+        *(
+            "num_train_epochs=.nan",
+            "num_train_epochs=.inf",
+            "num_train_epochs=1e308",
+            "num_train_epochs=-1",
+            "val_size=.nan",
+        ),
+        *("val_size=.inf", "val_size=-1", "max_samples=0", "per_device_train_batch_size=null", "cutoff_len=null"),
+        *("save_steps=null", "num_train_epochs=null", "save_total_limit=-1", f"cutoff_len={10**30}"),
+    ],
+)
+def test_numbers_that_nothing_can_be_calculated_with_are_refused(plan, override):
+    key = override.partition("=")[0]
+    with pytest.raises(
+        QsqlError, match=rf"override `{re.escape(override)}`: `{key}` is .*\nhint: it is .*, and at most"
+    ):
+        plan(override)

@@ -21,6 +21,13 @@ EXTRAS = {"transformers": "generate", "vllm": "vllm", "openai": "openai"}
 """The extra of the package that brings what an engine imports."""
 
 
+MOST_REQUESTS = 1024
+"""At a time; each has a thread of its own."""
+MOST_RETRIES = 1000
+LONGEST_TIMEOUT = 1e6
+"""Seconds."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One prompt to complete."""
@@ -134,6 +141,19 @@ class EngineSettings:
                 "`trust_remote_code` in `engine_options` would run code that comes with the model\n"
                 "hint: read that code, and if you trust it, say so on the command line: `--trust-remote-code`"
             )
+        for name, sound, rule in (
+            ("batch_tokens", self.batch_tokens is None or self.batch_tokens >= 1, "at least 1"),
+            ("batch_rows", self.batch_rows >= 1, "at least 1"),
+            ("concurrency", 1 <= self.concurrency <= MOST_REQUESTS, f"1 to {MOST_REQUESTS}"),
+            ("retries", 0 <= self.retries <= MOST_RETRIES, f"0 to {MOST_RETRIES}"),
+            (
+                "request_timeout",
+                0 < self.request_timeout <= LONGEST_TIMEOUT,
+                f"above 0 and at most {LONGEST_TIMEOUT:g}",
+            ),
+        ):
+            if not sound:
+                raise QsqlError(f"{name} is {getattr(self, name)}\nhint: it must be {rule}")
 
     def model_name(self) -> str:
         """The model, which this engine needs.

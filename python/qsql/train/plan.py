@@ -16,7 +16,7 @@ from qsql.machine import free_disk, visible_gpus
 from qsql.outputs import is_same, refuse_inputs
 from qsql.shapes import OBJECT
 from qsql.train import environment
-from qsql.train.arguments import known_arguments, known_templates
+from qsql.train.arguments import known_arguments, known_templates, require_sound
 from qsql.train.curves import CURVES
 from qsql.train.dataset import CHARACTERS_PER_TOKEN, Part, read_parts
 from qsql.train.memory import KNOWN_SHAPES, Shape, Training, checkpoint_bytes, estimate, row_budget
@@ -146,6 +146,7 @@ def make_plan(path: Path, overrides: Sequence[str] = (), options: Options | None
             raise QsqlError(f"`{path}` has no `{key}`\nhint: add it to the file, or as {key}=...")
     _check_template(config)
     _check_origin(config, options)
+    require_sound(config)
     options = _with_selection(config, options)
     if needs_plain_checkpointing(values) and "use_reentrant_gc" not in values:
         config.values["use_reentrant_gc"] = False

@@ -6,6 +6,7 @@ import pytest
 
 from qsql import QsqlError
 from qsql.config import Key, dump_config, load_config
+from qsql.generate.settings import KEYS, settings_from
 
 KNOWN = {
     "learning_rate": Key(frozenset({"float"})),
@@ -94,3 +95,38 @@ def test_a_file_of_another_encoding_is_named(tmp_path):
     path.write_bytes(b"name: caf\xe9\n")
     with pytest.raises(QsqlError, match=r"latin\.yaml` line 1 is not valid UTF-8\nhint: convert the file"):
         load_config(path, [], KNOWN)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 5000,
+        "a: " + "[" * 100 + "]" * 100,
+        (
+            "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\n"
+            "c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]\n"
+        ),
+        "a: &a [*a]",
+        "? [a, b]\n: 1",
+        "? {a: b}\n: 1",
+        "[1, 2]",
+        "just text",
+        "seed: " + "9" * 5000,
+        "seed: [" + "9" * 5000 + "]",
+        "data: !!python/object/apply:os.system [ls]",
+        "seed: 1\nseed: 2",
+        "seed: \x07",
+        "\t- a",
+        "seed: {a: 1, a: 2",
+        "seed: !!binary x",
+        "seed: 2020-99-99",
+        "engine_options: !!set {a, b}",
+        "engine_options: {[1]: 2}",
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_refused(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(QsqlError) as caught:
+        settings_from(load_config(path, (), KEYS, "generation"))
+    assert len(str(caught.value)) < 1000

@@ -76,7 +76,7 @@ def test_preparing(databases, name, tmp_path):
         return
     for values in (0, 3):
         settings = PrepareSettings(sources=[str(source)], db=str(databases), values=values)
-        with pytest.raises(QsqlError, match=r"rows\.json item 1: .* " + REFUSED):
+        with pytest.raises(QsqlError, match=r"rows\.json entry 1: .* " + REFUSED):
             prepare(settings, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

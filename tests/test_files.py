@@ -14,7 +14,7 @@ from qsql.generate.settings import KEYS
 from qsql.prepare.sources import read_records
 from qsql.results import read_json
 from qsql.schema_text import read_schemas
-from qsql.shapes import FLAG, INTEGER, NUMBER, TEXT, Kind, ListOf, MapOf, Nullable, OneOf, Record
+from qsql.shapes import FLAG, INTEGER, NUMBER, TEXT, FileName, Kind, ListOf, MapOf, Nullable, OneOf, Record
 
 GOLDS = [{"id": 1, "db_id": "seed_bank", "question": "How many?", "query": "SELECT count(*) FROM species"}]
 PREDICTIONS = [{"id": 1, "sql": "SELECT count(*) FROM species WHERE 1", "question": "How many?"}]
@@ -151,6 +151,10 @@ def test_a_mark_of_the_order_of_bytes_is_no_content(tmp_path, demo_databases):
         (FLAG, None, "it is null, not true or false"),
         (Nullable(TEXT), None, None),
         (Nullable(TEXT), [1, 2], "it is a list of 2, not a text or null"),
+        (FileName(), "a/b\udcff", None),
+        (FileName(), "\ud800", "it is the text `\\ud800`, not the name of a file"),
+        (FileName(), "a\0b", "it is the text `a\\x00b`, not the name of a file"),
+        (FileName(), 1, "it is the number 1, not the name of a file"),
         (OneOf(("a", "b")), "c", "it is the text `c`, not one of a, b"),
         (OneOf(("a", "b")), ["a"], "it is a list of 1, not one of a, b"),
         (ListOf(TEXT), ["a", 1], "`[1]` is the number 1, not a text"),

@@ -171,7 +171,7 @@ def test_columns_that_hold_no_text_are_named(tmp_path, column):
 def test_values_that_are_no_text_are_named(tmp_path, name, value):
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([ROW | {"db_id": "d", "evidence": "e", "id": "1"}, ROW | {name: value}]))
-    with pytest.raises(QsqlError, match=rf"rows\.json item 2: `{name}` is no text but a (list|dict)\nhint: "):
+    with pytest.raises(QsqlError, match=rf"rows\.json entry 2: `{name}` is no text but a (list|dict)\nhint: "):
         read_source(str(path), SourceOptions())
 
 

@@ -101,7 +101,7 @@ def _examples_from_json(path: Path) -> list[Example]:
     examples = []
     for number, (place, item) in enumerate(read_entries(path, _EXAMPLE, hint=_EXAMPLE_HINT)):
         identity = _identity(item) or str(number)
-        for key, text in (("query", item["query"]), ("db_id", item["db_id"]), ("id", identity)):
+        for key, text in (("query", item["query"]), ("id", identity)):
             if not is_encodable(text):
                 raise QsqlError(
                     f"`{path}` {place}: `{key}` has a lone surrogate, which stands for no character\n"

@@ -57,7 +57,7 @@ def entry_of(path: Path, info: Any, name: str, place: str) -> Entry:
     known = [key for key, value in info.items() if isinstance(value, dict)] if isinstance(info, dict) else []
     if name not in known:
         guess = nearest(name, known)
-        hint = f"did you mean `{guess}`?" if guess else f"it has {listed(known) or 'none'}"
+        hint = f"did you mean `{guess}`?" if guess else f"it has {listed(f'`{entry}`' for entry in known) or 'none'}"
         raise QsqlError(f"{place}: `{path}` has no data set `{name}`\nhint: {hint}")
     entry = info[name]
     for key in (*ELSEWHERE, *PARTS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qsql.shapes import FLAG, INTEGER, NUMBER, OBJECT, TEXT, Kind, ListOf, MapOf, Nullable, OneOf, Record
+from qsql.shapes import FLAG, INTEGER, NUMBER, OBJECT, TEXT, FileName, Kind, ListOf, MapOf, Nullable, OneOf, Record
 
 LEVELS = ("easy", "medium", "hard", "extra")
 TURNS = ("turn 1", "turn 2", "turn 3", "turn 4", "turn > 4")
@@ -74,8 +74,8 @@ _EVALUATION = Record(
         "fingerprint": TEXT,
         "settings": Record(
             {
-                **dict.fromkeys(("gold", "predictions", "database_dir"), TEXT),
-                "tables": Nullable(TEXT),
+                **dict.fromkeys(("gold", "predictions", "database_dir"), FileName()),
+                "tables": Nullable(FileName()),
                 **dict.fromkeys(("plug_value", "keep_distinct", "credit_empty"), FLAG),
                 "timeout": NUMBER,
                 **dict.fromkeys(("max_steps", "max_memory"), INTEGER),
@@ -84,7 +84,7 @@ _EVALUATION = Record(
         "sha256": Record({"gold": TEXT, "predictions": TEXT, "tables": Nullable(TEXT), "suites": MapOf(TEXT)}),
         "versions": Record({"qsql": TEXT, "sqlite": TEXT, "python": TEXT}),
     },
-    {"directory": TEXT},
+    {"directory": FileName()},
 )
 _GENERATION = Record(
     {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -52,6 +53,20 @@ class Kind:
     def fault(self, value: Any) -> Fault | None:
         """See `Shape`."""
         return None if type(value) in self.types else _other(value, self)
+
+
+@dataclass(frozen=True)
+class FileName:
+    """A text that may name a file here."""
+
+    name: str = "the name of a file"
+
+    def fault(self, value: Any) -> Fault | None:
+        """See `Shape`."""
+        try:
+            return None if isinstance(value, str) and b"\0" not in os.fsencode(value) else _other(value, self)
+        except UnicodeEncodeError:
+            return _other(value, self)
 
 
 @dataclass(frozen=True)

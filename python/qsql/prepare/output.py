@@ -18,10 +18,9 @@ from qsql.files import read_json_lines
 from qsql.outputs import refuse_inputs
 from qsql.prepare.card import data_card
 from qsql.prepare.clean import answer
-from qsql.prepare.rows import STAGES
 from qsql.prompt import INSTRUCTION, build_prompt
 from qsql.results import read_json, sha256, unwritable, write_json
-from qsql.shapes import FLAG, INTEGER, TEXT, ListOf, MapOf, Nullable, OneOf, Record
+from qsql.shapes import FLAG, INTEGER, TEXT, ListOf, MapOf, Nullable, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +39,7 @@ _SIDE = Record({"rows": INTEGER, "schemas": INTEGER})
 _REPORT = Record(
     {
         "settings": Record({"cutoff": INTEGER}),
-        "stages": ListOf(Record({"stage": OneOf(tuple(STAGES)), "rows": INTEGER, "dropped": INTEGER, "is_on": FLAG})),
+        "stages": ListOf(Record({"stage": TEXT, "rows": INTEGER, "dropped": INTEGER, "is_on": FLAG})),
         "statistics": Record(
             {"rows": INTEGER, "hardness": MapOf(INTEGER), "features": MapOf(INTEGER)},
             {"tokens": Record({"bin": INTEGER, "histogram": MapOf(INTEGER)})},

@@ -178,6 +178,21 @@ def test_a_gold_that_fails_leaves_status_1_after_everything_is_scored(evaluate, 
     assert summary["all"]["execution"] == pytest.approx(sum(bool(line["execution"]) for line in found) / 47)
 
 
+def test_golds_without_a_statement_fail(evaluate, tmp_path):
+    golds = [
+        {"db_id": "night_log", "query": text} for text in ("", "-- to be done", ";", "SELECT count(*) FROM telescopes")
+    ]
+    (tmp_path / "golds.json").write_text(json.dumps(golds), encoding="utf-8")
+    predictions = ["SELECT 1", "SELECT 1 WHERE 0", "SELECT 2 WHERE 0", "SELECT count(*) FROM telescopes"]
+    (tmp_path / "predictions.sql").write_text("\n".join(predictions), encoding="utf-8")
+    golds, pred = tmp_path / "golds.json", tmp_path / "predictions.sql"
+    done = evaluate("--etype", "exec", "--out", tmp_path / "run", gold=golds, pred=pred)
+    assert done.returncode == 1
+    assert done.stderr.count("there is no statement in it") == 3
+    found = [verdict["execution"] for verdict in verdicts(tmp_path / "run")]
+    assert found == [None, None, None, True]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -283,6 +283,19 @@ def test_only_a_log_of_rewards_is_appended_to(databases, tmp_path, content):
     assert log.read_text(encoding="utf-8").count("\n") == 2
 
 
+@pytest.mark.parametrize("gold", ["", ";", "-- to be done"])
+def test_a_gold_without_a_statement_earns_nothing(databases, gold):
+    """Least of all with an empty result, which such a gold would be the same as."""
+    reward = ExecutionReward(databases)
+    completions = ["```sql\nSELECT a FROM t WHERE 0\n```", "```sql\nSELECT a FROM t\n```", "I do not know."]
+    assert call(reward, completions, gold) == [None] * 3
+    assert {outcome.state for outcome in reward.latest} == {"gold_error"}
+    scores = compute_score_batched(
+        [""] * 3, completions, [gold] * 3, [{"db_id": "shop"}] * 3, database_dir=str(databases)
+    )
+    assert [(score["score"], score["acc"], score["state"]) for score in scores] == [(0.0, 0.0, "gold_error")] * 3
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

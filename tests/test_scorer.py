@@ -154,15 +154,49 @@ def test_a_gold_that_fails_makes_no_verdict(databases, gold):
     assert verdict.detail.startswith("gold: ")
 
 
-def test_a_file_that_is_no_database_concerns_its_items_only(databases):
-    (databases / "shop" / "shopv1.sqlite").write_text("This is not SQLite. " * 100)
+@pytest.mark.parametrize("settings", [{}, {"plug_value": True}, {"credit_empty": False}, {"run_to_end": True}])
+@pytest.mark.parametrize(
+    "gold",
+    ["", " \n", ";", " ; ", ";;", "-- to be done", "/* SELECT a FROM t", "/* a */ -- b\n;", "\ufeff", "\ufeff;\n"],
+)
+def test_a_gold_without_a_statement_makes_no_verdict(databases, gold, settings, tmp_path):
+    """Neither with a cache nor from it, and whatever the prediction is: rows, no rows, or the same text."""
+    for _ in range(2):
+        scorer = Scorer(databases, cache_dir=tmp_path / "cache", **settings)
+        predictions = ["SELECT a FROM t", "SELECT a FROM t WHERE 0", gold]
+        verdicts = scorer.score([gold] * 3, predictions, ["shop"] * 3)
+        assert {(verdict.execution, verdict.stage, verdict.state) for verdict in verdicts} == {
+            (None, None, "gold_error")
+        }
+        assert {verdict.failed_on for verdict in verdicts} == {"shop.sqlite"}
+        with pytest.raises(QsqlError, match=r"item 0 \(database `shop`\) cannot be scored, gold: "):
+            scorer.execution([gold], ["SELECT 1"], ["shop"])
+    assert qsql.score(gold, "SELECT 1 WHERE 0", databases / "shop").state == "gold_error"
+
+
+def test_a_prediction_without_a_statement_is_one_without_rows(databases):
+    """As officially; where golds return nothing, `credit_empty` is for those who do not want that."""
+    assert judge(databases, "-- nothing", "SELECT a FROM t WHERE a > 9").execution is True
+    assert judge(databases, "-- nothing").execution is False
+
+
+def test_a_database_that_is_none_concerns_its_items_only(databases):
     (databases / "other").mkdir()
-    (databases / "other" / "other.sqlite").write_bytes((databases / "shop" / "shop.sqlite").read_bytes())
+    (databases / "other" / "other.sqlite").write_text("This is not SQLite. " * 100)
     golds = ["SELECT a FROM t"] * 2
-    broken, whole = Scorer(databases).score(golds, ["SELECT a FROM t ORDER BY a"] * 2, ["shop", "other"])
-    assert (broken.execution, broken.state, broken.failed_on) == (None, "gold_error", "shopv1.sqlite")
+    whole, broken = Scorer(databases).score(golds, ["SELECT a FROM t ORDER BY a"] * 2, ["shop", "other"])
+    assert (broken.execution, broken.state, broken.failed_on) == (None, "gold_error", "other.sqlite")
     assert "not a database" in broken.detail
     assert whole.execution is True
+
+
+def test_a_variant_that_is_no_database_is_left_out(databases):
+    variant = databases / "shop" / "shopv1.sqlite"
+    variant.write_text("This is not SQLite. " * 100)
+    scorer = Scorer(databases)
+    (verdict,) = scorer.score(["SELECT a FROM t"], ["SELECT a FROM t ORDER BY a"], ["shop"])
+    assert (verdict.execution, verdict.databases) == (True, 2)
+    assert scorer.left_out("shop") == [(variant, "no SQLite database")]
 
 
 def test_databases_stay_as_they_are(databases):

@@ -87,6 +87,8 @@ impl Golds {
 
     /// The digest of the gold `text` on the database of `runner`, which runs it if there is none under `key`. What may be
     /// kept then goes to `found`: only who holds the database knows in the end whether its file stayed what it was.
+    ///
+    /// A gold without a statement fails: it says nothing that a prediction could be compared with.
     pub(super) fn find(
         &self,
         key: Key,
@@ -98,6 +100,10 @@ impl Golds {
             return Ok(digest);
         }
         let digest = runner.gold(text)?;
+        // Every statement that may run has a column.
+        if digest.columns == 0 {
+            return Err(Failure::Sql("there is no statement in it".to_owned()));
+        }
         if !runner.database.is_volatile() {
             found.push((key, digest));
         }
@@ -170,6 +176,25 @@ mod tests {
         golds.keep(&found);
         assert_eq!(golds.find(key, &mut runner, "SELECT a FROM t", &mut found).unwrap(), digest);
         assert_eq!((runner.executions, found.len()), (3, 1));
+    }
+
+    #[test]
+    fn a_gold_without_a_statement_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.sqlite");
+        write_database(&path, "CREATE TABLE t (a)");
+        let mut database = Database::open(&path, false).unwrap();
+        let (golds, limits) = (Golds::default(), Limits::default());
+        let mut runner = Runner::new(&mut database, &limits, false);
+        for text in
+            ["", " \n", ";", "; ", "-- SELECT 1", "/* SELECT 1", "/**/;-- SELECT 1", "\u{feff}", "\u{feff}-- x\n;"]
+        {
+            let mut found = Vec::new();
+            let failure = golds.find(Key::new(1, text, false, &limits), &mut runner, text, &mut found).unwrap_err();
+            assert_eq!((failure.to_string().as_str(), found.len()), ("there is no statement in it", 0), "{text:?}");
+        }
+        let text = "SELECT a FROM t -- returns nothing";
+        assert!(golds.find(Key::new(1, text, false, &limits), &mut runner, text, &mut Vec::new()).is_ok());
     }
 
     #[test]

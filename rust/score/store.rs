@@ -31,7 +31,7 @@ const RECORD: usize = 16 + Digest::BYTES + 16;
 const LARGEST: usize = 32 << 20;
 
 /// To be raised whenever digests come about in another way.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 impl Store {
     /// The file in `folder` for the SQLite inside: another one may have other results.

@@ -76,7 +76,7 @@ fn plan(golds: &str, predictions: &str, databases: &str) {
         let Prediction::Sql(prediction) = job.prediction else { continue };
         let (gold, prediction) = (executed(job.gold), executed(&rewrite::replace_placeholders(prediction)));
         for (index, file) in job.suite.files().iter().enumerate() {
-            let predictions = work.entry(file).or_default().entry(gold.clone()).or_default();
+            let predictions = work.entry(file.path()).or_default().entry(gold.clone()).or_default();
             if prediction != gold {
                 predictions.insert(prediction.clone());
             }

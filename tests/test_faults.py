@@ -10,13 +10,17 @@ import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+import qsql
 from qsql import QsqlError, Scorer, demo, results
+from qsql.rewards import ExecutionReward
 
 SLOW = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r LIMIT {limit}) SELECT count(*) FROM r"
 GOLD = "SELECT species_id FROM species"
@@ -109,6 +113,160 @@ def test_a_variant_that_is_replaced_between_calls_is_read_anew(databases):
     assert after.count(True) == 1
 
 
+def hidden_in_place(path, change):
+    """Change a file in place and hide it: same size, same time of modification."""
+    before = path.stat()
+    content = path.read_bytes()
+    changed = change(content)
+    assert len(changed) == len(content)
+    assert changed != content
+    with path.open("r+b") as file:
+        file.write(changed)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+
+
+def hidden_by_name(path, change):
+    """Put another file under the name of one: same size, same time of modification."""
+    before = path.stat()
+    other = path.with_name("other")
+    other.write_bytes(change(path.read_bytes()))
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """Folder with a database `shop` of two variants, which call something red and blue."""
+    (tmp_path / "shops" / "shop").mkdir(parents=True)
+    for name in ("shop", "shopv0"):
+        connection = sqlite3.connect(tmp_path / "shops" / "shop" / f"{name}.sqlite")
+        connection.execute("CREATE TABLE t (colour TEXT)")
+        connection.executemany("INSERT INTO t VALUES (?)", [("red",), ("blue",)])
+        connection.commit()
+        connection.close()
+    return tmp_path / "shops"
+
+
+RED = "SELECT count(*) FROM t WHERE colour = 'red'"
+
+
+def repaint(content):
+    return content.replace(b"red", b"pen")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file there has no time that programs cannot set")
+@pytest.mark.parametrize("hide", [hidden_in_place, hidden_by_name])
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("variant", ["shop", "shopv0"])
+def test_a_file_that_is_replaced_unseen_is_read_anew(shop, tmp_path, hide, cached, variant):
+    """By a scorer that is kept, whether it holds the file in memory or not, and by a cache on disk."""
+    settings = {"cache_dir": tmp_path / "cache"} if cached else {}
+    kept, other = Scorer(shop, **settings), Scorer(shop, **settings)
+    reward = ExecutionReward(shop)
+
+    def found():
+        answers = [
+            scorer.execution([RED], ["SELECT 1"], ["shop"]).tolist() for scorer in (kept, Scorer(shop, **settings))
+        ]
+        outcomes = reward.judge(["```sql\nSELECT 1\n```"], [RED], ["shop"])
+        return [*answers, [outcome.reward == 1.0 for outcome in outcomes]]
+
+    # The second time, it is held in memory.
+    assert found() == found() == [[True]] * 3
+    before = kept.denotations([RED], ["shop"])[0].digest
+    assert other.execution([RED], ["SELECT 1"], ["shop"]).tolist() == [True]
+    for _ in range(2):
+        hide(shop / "shop" / f"{variant}.sqlite", repaint)
+        assert found() == [[False]] * 3
+        assert other.execution([RED], ["SELECT 1"], ["shop"]).tolist() == [False]
+        assert (kept.denotations([RED], ["shop"])[0].digest == before) is (variant != "shop")
+        hide(shop / "shop" / f"{variant}.sqlite", lambda content: content.replace(b"pen", b"red"))
+        assert found() == [[True]] * 3
+        assert other.execution([RED], ["SELECT 1"], ["shop"]).tolist() == [True]
+
+
+def test_a_schema_that_is_replaced_is_read_anew(shop):
+    """Exact match and canonical forms take the schema from the file."""
+    scorer = Scorer(shop)
+    assert scorer.score(["SELECT colour FROM t"], ["SELECT colour FROM t"], ["shop"], "match")[0].exact is True
+    for path in (shop / "shop").glob("*.sqlite"):
+        connection = sqlite3.connect(path)
+        connection.executescript("ALTER TABLE t RENAME TO u")
+        connection.close()
+    (old,) = scorer.score(["SELECT colour FROM t"], ["SELECT colour FROM t"], ["shop"], "match")
+    assert old.gold_rejected is not None
+    (new,) = scorer.score(["SELECT colour FROM u"], ["select colour from u"], ["shop"])
+    assert (new.exact, new.execution) == (True, True)
+
+
+@pytest.mark.parametrize("variant", ["shop", "shopv0"])
+def test_a_log_that_appears_later_is_seen(shop, variant):
+    scorer, reward = Scorer(shop), ExecutionReward(shop)
+    completion = ["```sql\nSELECT 1\n```"]
+    path = shop / "shop" / f"{variant}.sqlite"
+
+    def cannot_be_read(reason):
+        (verdict,) = scorer.score([RED], ["SELECT 1"], ["shop"])
+        assert (verdict.execution, verdict.state) == (None, "gold_error")
+        assert reason in verdict.detail
+        (denotation,) = scorer.denotations([RED], ["shop"])
+        assert denotation.state == "database_error"
+        assert [outcome.reward for outcome in reward.judge(completion, [RED], ["shop"])] == [None]
+
+    assert scorer.execution([RED], ["SELECT 1"], ["shop"]).tolist() == [True]
+    assert [outcome.reward for outcome in reward.judge(completion, [RED], ["shop"])] == [1.0]
+    writer = sqlite3.connect(path, isolation_level=None)
+    assert writer.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+    writer.execute("PRAGMA wal_autocheckpoint = 0")
+    writer.execute("DELETE FROM t")
+    cannot_be_read(f"{variant}.sqlite-wal` holds changes")
+    writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert scorer.execution([RED], ["SELECT 1"], ["shop"]).tolist() == [False]
+    writer.execute("PRAGMA journal_mode = DELETE")
+    writer.execute("BEGIN")
+    writer.execute("INSERT INTO t VALUES ('red')")
+    # What a writer that died would leave: a journal with the pages to be put back.
+    journal = path.with_name(f"{path.name}-journal")
+    header = bytes.fromhex("d9d505f920a163d7")
+    writer.execute("ROLLBACK")
+    journal.write_bytes(header + bytes(504))
+    cannot_be_read(f"{variant}.sqlite-journal` is of a transaction")
+    journal.unlink()
+    assert scorer.execution([RED], ["SELECT 1"], ["shop"]).tolist() == [False]
+    writer.close()
+
+
+def test_variants_that_come_and_go_are_seen(shop):
+    scorer, reward = Scorer(shop), ExecutionReward(shop)
+    completion = ["```sql\nSELECT 1\n```"]
+
+    def found():
+        (verdict,) = scorer.score([RED], ["SELECT 1"], ["shop"], "exec")
+        (outcome,) = reward.judge(completion, [RED], ["shop"])
+        assert outcome.reward == float(verdict.execution)
+        return verdict.execution, verdict.databases, len(scorer.databases("shop"))
+
+    assert found() == (True, 2, 2)
+    third = shop / "shop" / "shopv1.sqlite"
+    third.write_bytes(repaint((shop / "shop" / "shop.sqlite").read_bytes()))
+    assert found() == (False, 3, 3)
+    third.write_bytes(b"no database any more")
+    assert found() == (True, 2, 2)
+    assert [(Path(path).name, reason) for path, reason in scorer.left_out("shop")] == [
+        (third.name, "no SQLite database")
+    ]
+    third.unlink()
+    assert found() == (True, 2, 2)
+    (shop / "shop" / "shopv0.sqlite").unlink()
+    assert found() == (True, 1, 1)
+    shutil.rmtree(shop / "shop")
+    (verdict,) = scorer.score([RED], ["SELECT 1"], ["shop"], "exec")
+    assert verdict.state == "gold_error"
+    assert "shop.sqlite" in verdict.detail
+
+
 @pytest.mark.parametrize("damage", ["noise", "header", "pages", "empty", "folder"])
 def test_one_broken_database_among_good_ones(databases, damage):
     victim = databases / "seed_bank" / VARIANTS[1]
@@ -126,12 +284,45 @@ def test_one_broken_database_among_good_ones(databases, damage):
         victim.write_bytes(broken[damage])
     golds = [GOLD, GOLD, "SELECT count(*) FROM astronomers"]
     predictions = [f"{GOLD} WHERE 1", f"{GOLD} LIMIT 1", "SELECT count(*) FROM astronomers WHERE 1"]
-    verdicts = Scorer(databases, threads=2).score(golds, predictions, ["seed_bank", "seed_bank", "night_log"])
-    # A folder is no database, so it is no variant.
-    expected = (True, None) if damage == "folder" else (None, VARIANTS[1])
+    scorer = Scorer(databases, threads=2)
+    verdicts = scorer.score(golds, predictions, ["seed_bank", "seed_bank", "night_log"])
+    # What is no database is no variant; one that is damaged or empty is.
+    reasons = {"folder": "no file", "noise": "no SQLite database", "header": "no SQLite database"}
+    expected = (True, None) if damage in reasons else (None, VARIANTS[1])
     assert (verdicts[0].execution, verdicts[0].failed_on) == expected
     assert (verdicts[1].execution, verdicts[1].failed_on) == (False, VARIANTS[0])
     assert verdicts[2].execution is True
+    left_out = [(victim, reasons[damage])] if damage in reasons else []
+    assert [(Path(path), reason) for path, reason in scorer.left_out("seed_bank")] == left_out
+
+
+OTHERS = [".DS_Store", "._shop.sqlite", ".hidden.sqlite", "Thumbs.db", "desktop.ini", "shop.sqlite~", "notes.sqlite"]
+
+
+def test_files_that_are_no_variants_are_said_once(shop, run_qsql, tmp_path, caplog):
+    for name in OTHERS:
+        (shop / "shop" / name).write_bytes(b"\0\5\x16\7 no database")
+    (tmp_path / "gold.sql").write_text(f"{RED}\tshop\nSELECT count(*) FROM t\tshop\n", encoding="utf-8")
+    (tmp_path / "pred.sql").write_text("SELECT 1\nSELECT 2\n", encoding="utf-8")
+    inputs = ["--gold", tmp_path / "gold.sql", "--pred", tmp_path / "pred.sql", "--db", shop]
+    done = run_qsql("eval", *inputs, "--format", "json")
+    assert done.returncode == 0
+    summary = json.loads(done.stdout)
+    assert (summary["all"]["execution"], summary["databases"]) == (1.0, 2)
+    for name in OTHERS:
+        assert done.stderr.count(f"`{Path('shop', name)}`") == 1, name
+    assert done.stderr.count("\n") == 3
+    assert "1 file beside databases (`shop/notes.sqlite`), no SQLite database: no variants, left out" in done.stderr
+    verdict = qsql.score(RED, "SELECT 1", shop / "shop")
+    assert (verdict.execution, verdict.databases) == (True, 2)
+    explained = run_qsql("explain", "--db", shop / "shop", "--gold", RED, "--pred", "SELECT 2")
+    assert explained.returncode == 0, explained.stderr
+    assert "notes.sqlite" not in explained.stdout
+    reward = ExecutionReward(shop)
+    for _ in range(3):
+        (outcome,) = reward.judge(["```sql\nSELECT 1\n```"], [RED], ["shop"])
+        assert outcome.reward == 1.0
+    assert sorted(Path(record.args[0]).name for record in caplog.records) == sorted(OTHERS)
 
 
 @pytest.fixture

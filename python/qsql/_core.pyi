@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import NotRequired
 
 __all__ = [
     "Check",
@@ -29,6 +30,7 @@ __all__ = [
     "score",
     "sqlite_compile_options",
     "sqlite_version",
+    "suite_files",
 ]
 
 __version__: str
@@ -59,6 +61,8 @@ class _Table(TypedDict):
     """Columns, the table that they refer to, and the columns there, or none for its primary key."""
     values: list[list[int | float | str | bytes]]
     """Example values of each column, if asked for."""
+    definition: NotRequired[str]
+    """The statement that defines a virtual table; other tables have none."""
 
 class QsqlError(Exception):
     """Something that stops a run: a missing database, a file that cannot be read, a wrong setting.
@@ -260,6 +264,14 @@ class Scorer:
 
         Raises:
             QsqlError: If the database cannot be read.
+        """
+    def left_out(self, db_id: str) -> list[tuple[PathLike[str], str]]:
+        """Files beside a database that are none of its variants, though they may look like it, each with the reason.
+
+        Hidden files and what systems and editors leave in folders, and `.sqlite` files that are no databases.
+
+        Raises:
+            QsqlError: If there is no such database.
         """
     def score(
         self,
@@ -599,3 +611,10 @@ def sqlite_version() -> str:
 
 def sqlite_compile_options() -> list[str]:
     """The options that the SQLite inside was compiled with."""
+
+def suite_files(database: str | PathLike[str]) -> list[PathLike[str]]:
+    """The databases at a path: a `.sqlite` file itself, or those of a folder, without files that are none.
+
+    Raises:
+        QsqlError: If there is no database.
+    """

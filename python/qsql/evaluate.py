@@ -73,6 +73,8 @@ class Evaluation:
     """Databases that could not be read when the run began, with the reason and a hint."""
     without_schema: dict[str, str]
     """Databases without a schema for exact match, with the reason; only if exact match was asked for."""
+    left_out: list[tuple[Path, str]]
+    """Files beside the databases that are no variants, though they may look like it, each with the reason."""
 
     def items(self) -> Iterator[tuple[Example, dict[str, Any]]]:
         """Go through the examples with their verdicts."""
@@ -130,11 +132,13 @@ def evaluate(
         cache_dir=settings.cache_dir,
     )
     suites, unreadable, without_schema = _suites(scorer, examples, settings)
+    readable = [db_id for db_id in suites if db_id not in unreadable]
+    left_out = [(Path(file), reason) for db_id in readable for file, reason in scorer.left_out(db_id)]
 
     def evaluation(verdicts: list[dict[str, Any]]) -> Evaluation:
         summary = _summary(verdicts, examples, pairing, suites, scorer, started)
         problem = scorer.cache_problem
-        return Evaluation(summary, verdicts, examples, pairing, problem, unreadable, without_schema)
+        return Evaluation(summary, verdicts, examples, pairing, problem, unreadable, without_schema, left_out)
 
     if out is None:
         return evaluation(_score(scorer, settings.etype, examples, pairing, {}, None, progress))

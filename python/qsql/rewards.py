@@ -302,10 +302,12 @@ class ExecutionReward:
             return
         try:
             # Whether it can be read shows in the verdicts.
-            scorer.database_problem(str(db_id))
+            is_readable = scorer.database_problem(str(db_id)) is None
         except QsqlError as error:
             raise QsqlError(f"item {index}: {error}") from None
         self._known_db_ids.add(str(db_id))
+        for file, reason in scorer.left_out(str(db_id)) if is_readable else ():
+            _LOG.warning("`%s` beside database `%s` is %s: no variant, left out", file, db_id, reason)
 
     def _report_failure(self, index: int, gold: str, db_id: str, outcome: Outcome) -> None:
         """Tell once of each gold that fails, and of each database that cannot be read."""

@@ -7,4 +7,5 @@ pub mod effort;
 pub mod examples;
 pub mod matching;
 pub mod sandbox;
+pub mod stamp;
 pub mod suite;

@@ -25,7 +25,7 @@ pub(super) fn describe(
 ) -> PyResult<Vec<Bound<'_, PyDict>>> {
     let values = within("values", values, 0..=i64::MAX)?;
     let suite = guarded("describe", || Ok(Suite::at(&database)?))?;
-    let file = &suite.files()[0];
+    let file = suite.files()[0].path();
     tables(py, || Database::open(file, false), values)?.map_err(|failure| {
         let name = file.display();
         QsqlError::new_err(format!("cannot read `{name}`: {failure}\nhint: it must be a SQLite database"))

@@ -162,7 +162,7 @@ mod _core {
     #[pymodule_export]
     use super::describe::{describe, describe_definitions};
     #[pymodule_export]
-    use super::query::{QueryResult, executed_text, query};
+    use super::query::{QueryResult, executed_text, query, suite_files};
     #[pymodule_export]
     use super::scorer::{Scorer, database_file, score_one, sqlite_compile_options, sqlite_version};
     #[pymodule_export]

@@ -89,9 +89,15 @@ pub(super) fn query(
     let suite = guarded("query", || Ok(Suite::at(&database)?))?;
     let text = sql.to_string_lossy();
     let found = interruptible(py, &Progress::default(), Callbacks::default(), |cancel| {
-        score::query(&suite.files()[0], &text, &limits, max_rows, cancel)
+        score::query(suite.files()[0].path(), &text, &limits, max_rows, cancel)
     })?;
     Ok(QueryResult(found))
+}
+
+#[doc = documented!("suite_files")]
+#[pyfunction]
+pub(super) fn suite_files(database: PathBuf) -> PyResult<Vec<PathBuf>> {
+    guarded("suite_files", || Ok(Suite::at(&database)?.files().iter().map(|file| file.path().to_owned()).collect()))
 }
 
 #[doc = documented!("executed_text")]

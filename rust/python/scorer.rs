@@ -15,7 +15,7 @@ use super::verdict::{Denotation, Verdict};
 use super::{Callbacks, QsqlError, guarded, interruptible, message};
 use crate::error::Error;
 use crate::exec::sandbox::{self, Failure, Limits};
-use crate::exec::suite::Suite;
+use crate::exec::suite::{LeftOut, Suite};
 use crate::score::{self, DatabaseSchemas, Job, Metrics, Prediction, Progress, Protocol, Workers, read_schema};
 use crate::spider::Tables;
 
@@ -54,9 +54,9 @@ struct Target {
 
 impl Target {
     fn read(suite: Suite, tables: Option<(&Tables, &str)>) -> Result<Self, Error> {
-        let main = &suite.files()[0];
+        let main = suite.files()[0].path();
         let schema = match read_schema(main, tables) {
-            Ok(Err(Failure::Database(message))) => return Err(Error::NotADatabase { path: main.clone(), message }),
+            Ok(Err(Failure::Database(message))) => return Err(Error::NotADatabase { path: main.to_owned(), message }),
             Ok(found) => found.map_err(|failure| format!("the schema of the database cannot be read: {failure}")),
             // Execution needs none of it.
             Err(error @ Error::Tables { .. }) => Err(error.to_string()),
@@ -193,7 +193,18 @@ impl Scorer {
 
     #[doc = documented!("Scorer.databases")]
     fn databases(&self, db_id: &Bound<'_, PyString>) -> PyResult<Vec<PathBuf>> {
-        guarded("databases", || Ok(self.target(&database_name(db_id)?)?.suite.files().to_vec()))
+        guarded("databases", || {
+            let target = self.target(&database_name(db_id)?)?;
+            Ok(target.suite.files().iter().map(|file| file.path().to_owned()).collect())
+        })
+    }
+
+    #[doc = documented!("Scorer.left_out")]
+    fn left_out(&self, db_id: &Bound<'_, PyString>) -> PyResult<Vec<(PathBuf, String)>> {
+        guarded("left_out", || {
+            let suite = &self.target(&database_name(db_id)?)?.suite;
+            Ok(suite.left_out().iter().map(|LeftOut { path, reason }| (path.clone(), reason.to_string())).collect())
+        })
     }
 
     #[doc = documented!("Scorer.database_problem")]
@@ -273,7 +284,7 @@ impl Scorer {
         let (workers, counters) = (self.workers()?, Progress::default());
         let callbacks = Callbacks::new(progress.as_ref(), None);
         let denotations = interruptible(py, &counters, callbacks, |cancel| {
-            let files = targets.iter().flatten().map(|target| target.suite.files()[0].as_path());
+            let files = targets.iter().flatten().map(|target| &target.suite.files()[0]);
             let readable = queries.iter().zip(&targets).filter(|(_, target)| target.is_ok()).map(|(query, _)| &**query);
             let queries: Vec<_> = readable.zip(files).collect();
             self.inner.denotations(&workers, &queries, cancel, &counters)
@@ -297,13 +308,17 @@ impl Scorer {
         guarded("score", || Ok(self.inner.workers()?))
     }
 
+    /// What jobs on a database share, as its files are now.
     fn target(&self, db_id: &str) -> Result<Arc<Target>, Error> {
         let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(target) = databases.get(db_id) {
-            return Ok(Arc::clone(target));
-        }
-        let find = if self.variants { Suite::find } else { Suite::single };
-        let suite = find(&self.database_dir, db_id)?;
+        let suite = match databases.get(db_id) {
+            Some(known) => match known.suite.again()? {
+                Some(suite) => suite,
+                None => return Ok(Arc::clone(known)),
+            },
+            None if self.variants => Suite::find(&self.database_dir, db_id)?,
+            None => Suite::single(&self.database_dir, db_id)?,
+        };
         let target = Arc::new(Target::read(suite, self.tables.as_ref().map(|tables| (tables, db_id)))?);
         databases.insert(db_id.to_owned(), Arc::clone(&target));
         Ok(target)

@@ -46,7 +46,7 @@ impl Schema {
     fn read(database: PathBuf, tables: Option<PathBuf>, db_id: Option<String>) -> PyResult<Self> {
         guarded("Schema.read", || {
             let suite = Suite::at(&database)?;
-            let file = &suite.files()[0];
+            let file = suite.files()[0].path();
             let tables = tables.map(|path| Tables::read(&path)).transpose()?;
             let db_id = db_id.unwrap_or_else(|| file.file_stem().unwrap_or_default().to_string_lossy().into_owned());
             let schema = read_schema(file, tables.as_ref().map(|tables| (tables, db_id.as_str())))?;

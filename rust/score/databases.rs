@@ -5,12 +5,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::lock;
 use crate::exec::sandbox::{Database, Failure};
+use crate::exec::stamp::Stamp;
+use crate::exec::suite::SuiteFile;
 use crate::file;
 
 /// Open databases that nobody is using.
@@ -57,26 +58,6 @@ struct Open {
     content: u128,
     /// When it was put back, counted in uses.
     used: u64,
-}
-
-/// What tells one state of a file from another without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp {
-    size: u64,
-    modified: Option<SystemTime>,
-    /// Device and number of the file, where there are such.
-    identity: Option<(u64, u64)>,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Result<Self, Failure> {
-        let found = std::fs::metadata(path).map_err(|error| Failure::Database(error.to_string()))?;
-        #[cfg(unix)]
-        let identity = Some((std::os::unix::fs::MetadataExt::dev(&found), std::os::unix::fs::MetadataExt::ino(&found)));
-        #[cfg(not(unix))]
-        let identity = None;
-        Ok(Self { size: found.len(), modified: found.modified().ok(), identity })
-    }
 }
 
 impl Total {
@@ -183,36 +164,37 @@ impl Databases {
         drop(gone);
     }
 
-    /// Gives `use_it` the database at `path` and what stands for its content, and keeps it open afterwards. A file that
-    /// changes meanwhile is a failure: what was read of it is neither its old nor its new content.
+    /// Gives `use_it` the database in a file and what stands for its content, and keeps it open afterwards. A file that is
+    /// not what it was when its suite was found, or changes while it is used, is a failure: what was read of it is neither
+    /// its old nor its new content.
     pub(super) fn with<T>(
         &self,
-        path: &Path,
+        file: &SuiteFile,
         cancel: &Arc<AtomicBool>,
         use_it: impl FnOnce(&mut Database, u128) -> T,
     ) -> Result<T, Failure> {
-        self.with_open(path, cancel, false, use_it)
+        self.with_open(file, cancel, false, use_it)
     }
 
     /// The same for one of several variants on which the same queries run. Rather than to open it, a variant is turned to it
     /// that is open already.
     pub(super) fn with_variant<T>(
         &self,
-        path: &Path,
+        file: &SuiteFile,
         cancel: &Arc<AtomicBool>,
         use_it: impl FnOnce(&mut Database, u128) -> T,
     ) -> Result<T, Failure> {
-        self.with_open(path, cancel, true, use_it)
+        self.with_open(file, cancel, true, use_it)
     }
 
     fn with_open<T>(
         &self,
-        path: &Path,
+        file: &SuiteFile,
         cancel: &Arc<AtomicBool>,
         is_variant: bool,
         use_it: impl FnOnce(&mut Database, u128) -> T,
     ) -> Result<T, Failure> {
-        let stamp = Stamp::of(path)?;
+        let (path, stamp) = (file.path(), file.stamp());
         let (idle, other, returns) = {
             let mut all = lock(&self.idle);
             let (idle, returns) = (all.take(path), all.returns(path));
@@ -222,7 +204,7 @@ impl Databases {
         // What is used once is not worth being read as a whole, unless that is needed anyway.
         let held = returns || self.hashes_content;
         let mut open = match idle {
-            Some(open) if open.stamp == stamp => open,
+            Some(open) if open.stamp == *stamp => open,
             _ => {
                 let turned = other.and_then(|open| turned(open.database, path, held));
                 let mut database = turned.map_or_else(|| Database::open(path, held), Ok)?;
@@ -234,12 +216,13 @@ impl Databases {
                     None if self.hashes_content => hash_of_file(path)?,
                     _ => xxh3_128(format!("{} {stamp:?}", path.display()).as_bytes()),
                 };
-                Open { stamp, database, content, used: 0 }
+                Open { stamp: stamp.clone(), database, content, used: 0 }
             }
         };
         open.database.watch(Arc::clone(cancel));
         let result = use_it(&mut open.database, open.content);
-        if Stamp::of(path)? != open.stamp {
+        let after = Stamp::now(path).map_err(|error| Failure::Database(error.to_string()))?;
+        if after != open.stamp {
             return Err(Failure::Database("the file changed while it was in use".to_owned()));
         }
         // Closing takes a while: not under the lock.
@@ -284,6 +267,10 @@ mod tests {
         (folder, paths)
     }
 
+    fn file(path: &Path) -> SuiteFile {
+        SuiteFile::new(path.to_owned()).unwrap()
+    }
+
     fn open(databases: &Databases) -> (usize, usize) {
         let idle = lock(&databases.idle);
         (idle.fresh.databases.len(), idle.kept.databases.values().map(Vec::len).sum())
@@ -296,7 +283,7 @@ mod tests {
         let run = |paths: &[PathBuf]| {
             databases.start_batch();
             for path in paths {
-                databases.with(path, &cancel, |_, _| ()).unwrap();
+                databases.with(&file(path), &cancel, |_, _| ()).unwrap();
             }
             open(&databases)
         };
@@ -314,7 +301,7 @@ mod tests {
         let (_other, others) = folder(1);
         for hashes_content in [false, true] {
             let (databases, cancel) = (Databases::new(hashes_content), Arc::default());
-            let run = |path: &Path| databases.with_variant(path, &cancel, |_, content| content).unwrap();
+            let run = |path: &Path| databases.with_variant(&file(path), &cancel, |_, content| content).unwrap();
             databases.start_batch();
             let contents: Vec<u128> = paths.iter().map(|path| run(path)).collect();
             assert_eq!(contents.windows(2).all(|pair| pair[0] == pair[1]), hashes_content);
@@ -339,21 +326,28 @@ mod tests {
     fn what_is_open_is_used_unless_the_file_is_another() {
         let (_folder, paths) = folder(1);
         let (databases, cancel) = (Databases::default(), Arc::default());
-        let content = || databases.with(&paths[0], &cancel, |_, content| content).unwrap();
+        let content = || databases.with(&file(&paths[0]), &cancel, |_, content| content).unwrap();
         let before = content();
         assert_eq!(content(), before);
         std::fs::write(&paths[0], b"").unwrap();
         assert_ne!(content(), before);
+        let gone = file(&paths[0]);
         std::fs::remove_file(&paths[0]).unwrap();
-        assert!(databases.with(&paths[0], &cancel, |_, _| ()).is_err());
+        assert!(databases.with(&gone, &cancel, |_, _| ()).is_err());
     }
 
     #[test]
     fn a_file_that_changes_in_use_gives_no_result() {
         let (_folder, paths) = folder(1);
         let (databases, cancel) = (Databases::default(), Arc::default());
-        let result = databases.with(&paths[0], &cancel, |_, _| std::fs::write(&paths[0], b"other").unwrap());
+        let before = file(&paths[0]);
+        let result = databases.with(&before, &cancel, |_, _| std::fs::write(&paths[0], b"other").unwrap());
         assert!(matches!(result, Err(Failure::Database(_))));
         assert_eq!(open(&databases), (0, 0));
+        // Nor does one that has changed since its suite was found.
+        std::fs::write(&paths[0], b"").unwrap();
+        let result = databases.with(&before, &cancel, |_, _| ());
+        assert!(matches!(result, Err(Failure::Database(_))));
+        assert!(databases.with(&file(&paths[0]), &cancel, |_, _| ()).is_ok());
     }
 }

@@ -1,6 +1,5 @@
 //! What queries return, as digests: no gold, no comparison.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -11,6 +10,7 @@ use super::{Progress, Scorer, State, Workers};
 use crate::error::{Error, Result};
 use crate::exec::digest::Digest;
 use crate::exec::sandbox::{self, Failure};
+use crate::exec::suite::SuiteFile;
 
 /// What came of one query on one database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -31,7 +31,7 @@ impl Scorer {
     pub fn denotations(
         &self,
         workers: &Workers,
-        queries: &[(&str, &Path)],
+        queries: &[(&str, &SuiteFile)],
         cancel: &Arc<AtomicBool>,
         progress: &Progress,
     ) -> Result<Vec<Denotation>> {
@@ -46,9 +46,9 @@ impl Scorer {
                 scope.spawn(|_| {
                     while !cancel.load(Ordering::Relaxed) {
                         let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some((text, path)) = queries.get(index) else { break };
+                        let Some((text, file)) = queries.get(index) else { break };
                         let run = |database: &mut _, _| Runner::new(database, limits, false).gold(text);
-                        let result = workers.databases.with(path, cancel, run).and_then(|result| result);
+                        let result = workers.databases.with(file, cancel, run).and_then(|result| result);
                         if let Some(denotation) = Denotation::of(result) {
                             found[index].get_or_init(|| denotation);
                         }

@@ -175,6 +175,10 @@ def evaluate_and_warn(
 def _warn(evaluation: Evaluation, settings: Settings, out: Path | None) -> None:
     """Tell what went wrong with single items, of many only the first."""
     pairing = evaluation.pairing
+    for reason in dict.fromkeys(reason for _, reason in evaluation.left_out):
+        files = [f"`{Path(file.parent.name, file.name)}`" for file, why in evaluation.left_out if why == reason]
+        number = f"{count(len(files), 'file')} beside databases ({listed(files, SHOWN)})"
+        note(f"warning: {number}, {reason}: no variants, left out")
     if pairing.missing:
         number = count(len(pairing.missing), "gold")
         note(f"warning: no prediction for {number} (ids {listed(pairing.missing, SHOWN)}), which count as wrong")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from qsql._core import QsqlError, Schema, Verdict, canonicalize, exact_match, score
+from qsql._core import QsqlError, Schema, Verdict, canonicalize, exact_match, score, suite_files
 from qsql.report.pair import Results, differences, results_on
 from qsql.report.tables import marked, side_by_side
 from qsql.visible import visible
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import RenderableType
 
 _SNIPPET = 30
@@ -59,8 +58,7 @@ def explain(
         QsqlError: If there is no database.
     """
     verdict = score(gold, prediction, database, keep_distinct=keep_distinct, timeout=timeout)
-    # Names decide: SQLite's journals and the like are no databases.
-    files = sorted(database.glob("*.sqlite")) if database.is_dir() else [database]
+    files = [Path(file) for file in suite_files(database)]
     main = next((file for file in files if file.stem == file.parent.name), files[0])
     try:
         schema = Schema.read(main)

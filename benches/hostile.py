@@ -84,7 +84,7 @@ def main() -> None:
     arguments = parser.parse_args()
     failed = []
     with tempfile.TemporaryDirectory() as scratch:
-        databases = demo.build(Path(scratch))
+        databases = corpus.build_archive(demo.build(Path(scratch)))
         before = snapshot(Path(scratch))
         items = corpus.load()
         if one_by_one(databases, items, arguments.timeout, arguments.over) > 2:

@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        databases = demo.build(Path(scratch))
+        databases = corpus.build_archive(demo.build(Path(scratch)))
         mixed = jobs(databases)
         scorer = Scorer(databases, threads=arguments.threads, **LIMITS)
         generator = random.Random(1)  # noqa: S311

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -26,7 +27,7 @@ import qsql
 from qsql import QsqlError, Scorer
 
 CORPUS = corpus.load()
-KINDS = ("compile", "functions", "memory", "nesting", "runaway", "text", "writes")
+KINDS = ("compile", "functions", "memory", "modules", "nesting", "runaway", "text", "writes")
 # A step of a query that calls functions on long texts takes thousands of times as long as others.
 LIMITS = {kind: {"max_steps": 500 if kind == "functions" else 1_000_000, "max_memory": 16 << 20} for kind in KINDS}
 # So long that steps and memory end every query: what ends by the clock may end otherwise on another machine.
@@ -60,6 +61,13 @@ def snapshot(folder):
     """Path, content and time of change of every file below a folder."""
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     return [(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in files]
+
+
+@pytest.fixture(scope="module")
+def demo_databases(demo_databases, tmp_path_factory):
+    """The demo databases, and one with virtual tables."""
+    folder = tmp_path_factory.mktemp("hostile") / "databases"
+    return corpus.build_archive(shutil.copytree(demo_databases, folder))
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +145,7 @@ def test_no_verdict_is_long(judged):
     assert max(len(verdict.detail or "") for _, verdict in judged) < 400
 
 
+@pytest.mark.timeout(900)
 def test_verdicts_are_the_same_in_twenty_runs(demo_databases):
     """On any number of threads, and whatever was scored before."""
     limits = {"max_steps": 2000, "max_memory": 8 << 20}

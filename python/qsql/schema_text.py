@@ -45,6 +45,8 @@ class Table:
     """Columns, the table that they refer to, and the columns there, or none for its primary key."""
     values: list[list[Any]] = field(default_factory=list)
     """Example values of each column, if there are any."""
+    definition: str | None = None
+    """How a virtual table is defined; its module gives a meaning to names that are no columns."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,14 @@ def schema_text(tables: Sequence[Table], style: SchemaStyle = SchemaStyle()) -> 
 
 
 def _table_text(table: Table, style: SchemaStyle) -> str:
+    return _definition(table, style) + _examples(table, style)
+
+
+def _definition(table: Table, style: SchemaStyle) -> str:
+    if table.definition is not None:
+        # A comment in it ends with its line.
+        is_one_line = "--" not in table.definition
+        return (" ".join(table.definition.split()) if is_one_line else table.definition) + ";"
     parts = [f"{_name(column)} {kind}".rstrip() for column, kind in table.columns]
     if style.keys:
         if table.primary_key:
@@ -70,16 +80,19 @@ def _table_text(table: Table, style: SchemaStyle) -> str:
         for columns, target, references in table.foreign_keys:
             behind = f" ({_names(references)})" if references else ""
             parts.append(f"FOREIGN KEY ({_names(columns)}) REFERENCES {_name(target)}{behind}")
-    text = f"CREATE TABLE {_name(table.name)} ({', '.join(parts)});"
-    if style.values and any(table.values):
-        examples = (
-            f"{_name(column)}: {', '.join(shown)}"
-            for (column, _), values in zip(table.columns, table.values, strict=True)
-            if (shown := [_value(value) for value in values[: style.values] if not isinstance(value, bytes)])
-        )
-        # Text in a value must not end the comment.
-        text += f" /* {'; '.join(examples).replace('*/', '* /')} */"
-    return text
+    return f"CREATE TABLE {_name(table.name)} ({', '.join(parts)});"
+
+
+def _examples(table: Table, style: SchemaStyle) -> str:
+    if not (style.values and any(table.values)):
+        return ""
+    examples = (
+        f"{_name(column)}: {', '.join(shown)}"
+        for (column, _), values in zip(table.columns, table.values, strict=True)
+        if (shown := [_value(value) for value in values[: style.values] if not isinstance(value, bytes)])
+    )
+    # Text in a value must not end the comment.
+    return f" /* {'; '.join(examples).replace('*/', '* /')} */"
 
 
 def _name(name: str) -> str:
@@ -116,6 +129,7 @@ def tables_of_database(path: Path, values: int = 0) -> list[Table]:
             [name for name, _, key in sorted(table["columns"], key=lambda column: column[2]) if key],
             table["foreign_keys"],
             table["values"],
+            table.get("definition"),
         )
         for table in described
     ]

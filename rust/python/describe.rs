@@ -54,7 +54,11 @@ fn tables(
             let tables = database.describe()?;
             let values_of = |table: TableDescription| {
                 let columns = table.columns.iter().filter(|_| values > 0);
-                let cells = columns.map(|column| examples(&mut database, &table.name, &column.name, values));
+                let cells = columns.map(|column| match examples(&mut database, &table.name, &column.name, values) {
+                    // Its module finds it damaged, or cannot go through it.
+                    Err(Failure::Sql(_) | Failure::Database(_)) if table.definition.is_some() => Ok(Vec::new()),
+                    found => found,
+                });
                 let cells = cells.collect::<Result<Vec<_>, Failure>>()?;
                 Ok((table, cells))
             };
@@ -83,6 +87,9 @@ fn table_dict<'py>(py: Python<'py>, table: TableDescription, values: &[Vec<Cell>
         .map(|cells| cells.iter().map(|cell| cell_object(py, cell)).collect::<PyResult<_>>())
         .collect::<PyResult<_>>()?;
     dict.set_item("values", values)?;
+    if let Some(definition) = table.definition {
+        dict.set_item("definition", definition)?;
+    }
     Ok(dict)
 }
 

@@ -19,8 +19,9 @@ pub const DEFINITION_BYTES: usize = 1 << 20;
 const LIMITS: Limits = Limits { timeout: std::time::Duration::from_secs(10), steps: 50_000_000, memory: 64 << 20 };
 
 impl Database {
-    /// Makes a database in memory from `CREATE TABLE`, `CREATE VIEW` and `CREATE INDEX` statements, which may stand between
-    /// `BEGIN` and `COMMIT`. Everything else is refused, and what they do is limited like a query.
+    /// Makes a database in memory from `CREATE TABLE`, `CREATE VIRTUAL TABLE`, `CREATE VIEW` and `CREATE INDEX` statements, which
+    /// may stand between `BEGIN` and `COMMIT`. Virtual tables of unknown modules are left out, everything else is refused, and
+    /// what they do is limited like a query.
     pub fn define(script: &str) -> Result<Self, Failure> {
         if !memory::install() || !scratch::register() {
             return Err(Failure::Database(Error::SqliteInUse.to_string()));
@@ -43,6 +44,8 @@ impl Database {
         database.watch.start(&LIMITS);
         memory::limited(LIMITS.memory, 0, &database.watch, || database.run_definitions(script))?;
         database.set_authorizer(authorizer::authorize);
+        let tables = database.virtual_tables()?;
+        database.watch.set_virtual_tables(&tables);
         Ok(database)
     }
 
@@ -78,6 +81,7 @@ impl Database {
     fn run_definitions(&self, script: &str) -> Result<(), Failure> {
         let mut rest = script;
         while !is_blank(rest.as_bytes()) {
+            self.watch.defines_virtual_table(None);
             // A definition is read up to its end; what stands behind it does not count to its length.
             let (mut handle, mut tail) = (ptr::null_mut(), ptr::null());
             let mut end = rest.len().min(SQL_BYTES);
@@ -102,8 +106,17 @@ impl Database {
             }
             // SAFETY: not null, hence a statement of this connection, which is dropped here.
             let statement = unsafe { Statement::new(handle) };
-            while statement.step().map_err(|code| self.failure(code))? {}
+            loop {
+                match statement.step().map_err(|code| self.failure(code)) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    // What nobody here can use is not there.
+                    Err(Failure::Sql(message)) if message.starts_with("no such module: ") => break,
+                    Err(failure) => return Err(failure),
+                }
+            }
         }
+        self.watch.defines_virtual_table(None);
         Ok(())
     }
 }
@@ -151,7 +164,11 @@ mod tests {
             "ATTACH 'x.sqlite' AS x",
             "PRAGMA writable_schema = 1",
             "CREATE TRIGGER t AFTER INSERT ON u BEGIN SELECT 1; END",
-            "CREATE VIRTUAL TABLE t USING fts5 (a)",
+            "CREATE VIRTUAL TABLE t USING fts5 (a); INSERT INTO t_data VALUES (1, x'00')",
+            "CREATE VIRTUAL TABLE t USING fts5 (a); INSERT INTO t VALUES ('x')",
+            "CREATE VIRTUAL TABLE t USING fts5 (a); PRAGMA page_size",
+            "CREATE VIRTUAL TABLE t USING rtree (a, b, c); DELETE FROM t_node",
+            "CREATE VIRTUAL TABLE temp.t USING fts5 (a); CREATE TEMP TABLE u (a)",
             "CREATE TEMP TABLE t (a)",
             "CREATE TABLE sqlite_t (a); DELETE FROM sqlite_master",
             "VACUUM INTO 'x.sqlite'",
@@ -160,6 +177,27 @@ mod tests {
             assert!(Database::define(script).is_err(), "{script}");
         }
         assert!(Database::define("BEGIN TRANSACTION; CREATE TABLE t (a); COMMIT;").is_ok());
+    }
+
+    #[test]
+    fn virtual_tables_are_defined_where_their_module_is_known() {
+        let script = "CREATE VIRTUAL TABLE text USING fts5 (title, body); CREATE VIRTUAL TABLE old USING fts4 (title);
+            CREATE VIRTUAL TABLE box USING rtree (id, x0, x1); CREATE VIRTUAL TABLE far USING VirtualSpatialIndex ();
+            CREATE TABLE t (a);";
+        for query in [
+            "SELECT title FROM text WHERE text MATCH 'x' ORDER BY rank",
+            "SELECT highlight(text, 0, '', ''), bm25(text) FROM text('x')",
+            "SELECT title FROM old WHERE old MATCH 'x'",
+            "SELECT a FROM t JOIN box ON a = id WHERE x0 > 1",
+        ] {
+            assert_eq!(check(script, query), Ok(()), "{query}");
+        }
+        assert_eq!(check(script, "SELECT absent FROM box"), sql("no such column: absent"));
+        assert_eq!(check(script, "SELECT 1 FROM far"), sql("no such module: VirtualSpatialIndex"));
+        for query in ["INSERT INTO text (text) VALUES ('optimize')", "DELETE FROM box_node", "PRAGMA data_version"] {
+            assert!(matches!(check(script, query), Err(Failure::Forbidden(_))), "{query}");
+        }
+        assert!(Database::define(script).unwrap().describe().unwrap().len() == 4);
     }
 
     #[test]

@@ -21,7 +21,9 @@ use super::watch::{Interrupted, Watch};
 struct Account {
     /// Bytes that SQLite has allocated on this thread since the query began, less what it freed.
     used: Cell<i64>,
-    /// How many it may.
+    /// How many allocations those are.
+    count: Cell<i64>,
+    /// How many bytes it may.
     limit: Cell<i64>,
     /// The watch of the running query; null between queries.
     watch: Cell<*const Watch>,
@@ -33,6 +35,7 @@ thread_local! {
     static ACCOUNT: Account = const {
         Account {
             used: Cell::new(0),
+            count: Cell::new(0),
             limit: Cell::new(i64::MAX),
             watch: Cell::new(ptr::null()),
             stack_end: Cell::new(0),
@@ -112,6 +115,7 @@ pub(super) fn limited<T>(bytes: usize, held: u64, watch: &Watch, query: impl FnO
     }
     ACCOUNT.with(|account| {
         account.used.set(i64::try_from(held).unwrap_or(i64::MAX));
+        account.count.set(0);
         account.limit.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         account.watch.set(watch);
         account.stack_end.set(stack_pointer().saturating_sub(STACK_BYTES));
@@ -165,7 +169,7 @@ impl Account {
             if stack_pointer() < self.stack_end.get() {
                 watch.stack_ends();
             }
-            if watch.allocation() {
+            if watch.allocation(self.count.get(), self.used.get()) {
                 return false;
             }
         }
@@ -174,6 +178,10 @@ impl Account {
 
     fn add(&self, bytes: i64) {
         self.used.set(self.used.get() + bytes);
+    }
+
+    fn count(&self, allocations: i64) {
+        self.count.set(self.count.get() + allocations);
     }
 }
 
@@ -188,6 +196,7 @@ unsafe extern "C" fn counted_malloc(bytes: c_int) -> *mut c_void {
             let allocation = (methods.malloc)(bytes);
             if !allocation.is_null() {
                 account.add(i64::from((methods.size)(allocation)) + OVERHEAD);
+                account.count(1);
             }
             allocation
         }
@@ -199,7 +208,10 @@ unsafe extern "C" fn counted_free(allocation: *mut c_void) {
         // SAFETY: SQLite frees what this allocator gave it, once.
         unsafe {
             let bytes = i64::from((methods.size)(allocation)) + OVERHEAD;
-            ACCOUNT.with(|account| account.add(-bytes));
+            ACCOUNT.with(|account| {
+                account.add(-bytes);
+                account.count(-1);
+            });
             (methods.free)(allocation);
         }
     }

@@ -18,16 +18,18 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, OpenFlags, ffi};
+use rusqlite::{Connection, ffi};
 
 mod authorizer;
 mod definition;
+mod fresh;
 mod functions;
 mod like;
 mod memory;
 mod program;
 mod schema;
 mod scratch;
+mod snippet;
 mod source;
 mod stack;
 mod statement;
@@ -37,6 +39,7 @@ mod unhex;
 mod value;
 mod watch;
 
+use self::fresh::{connect, is_pragma};
 pub use self::program::Program;
 pub use self::schema::{ColumnDescription, DatabaseSchema, ForeignKeyDescription, TableDescription};
 use self::source::{HEADER, Source};
@@ -216,21 +219,8 @@ impl Database {
         }
         let source = Source::open(path, held, Vec::new())?;
         let (layout, size, content, is_held) = (source.layout(), source.size(), source.hash(), source.is_held());
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            source::handed(source, || Connection::open_with_flags_and_vfs(source::NAME, flags, scratch::NAME))
-                .map_err(|error| Failure::Database(error.to_string()))?;
-        let database = Self { content, is_held, ..Self::new(connection, layout, size) };
-        database.configure().map_err(|error| Failure::Database(error.to_string()))?;
-        database.watch.start(&UNLIMITED);
-        match database.prepare("SELECT 1 FROM sqlite_master") {
-            Ok(_) => {}
-            Err(Failure::Database(message) | Failure::Sql(message)) => return Err(Failure::Database(message)),
-            Err(failure) => return Err(failure),
-        }
-        // The first error of a connection takes memory for good, which is no query's: what one allocates, and so its steps,
-        // must not depend on what failed before it.
-        drop(database.prepare("SELECT"));
+        let mut database = Self { content, is_held, ..Self::new(connect(source)?, layout, size) };
+        database.set_up()?;
         Ok(database)
     }
 
@@ -336,14 +326,26 @@ impl Database {
 
     /// The tables of the database.
     pub fn schema(&mut self) -> Result<DatabaseSchema, Failure> {
-        self.watch.start(&Limits::default());
-        schema::read(&self.connection).map_err(|error| Failure::Database(error.to_string()))
+        self.start_reading()?;
+        let found = schema::read(&self.connection).map_err(|error| Failure::Database(error.to_string()));
+        self.watch.set_fresh(false);
+        found
     }
 
     /// The tables of the database with types and keys, without those of SQLite itself.
     pub fn describe(&mut self) -> Result<Vec<TableDescription>, Failure> {
+        self.start_reading()?;
+        let found = schema::describe(&self.connection).map_err(|error| Failure::Database(error.to_string()));
+        self.watch.set_fresh(false);
+        found
+    }
+
+    fn start_reading(&mut self) -> Result<(), Failure> {
+        if self.watch.has_virtual_tables() {
+            self.renew_if_used()?;
+        }
         self.watch.start(&Limits::default());
-        schema::describe(&self.connection).map_err(|error| Failure::Database(error.to_string()))
+        Ok(())
     }
 
     /// Runs one statement and hands its result to `reader`, until that breaks off.
@@ -355,7 +357,8 @@ impl Database {
         {
             return result;
         }
-        if let Some(compiled) = self.compile_and_execute(text, limits, reader)? {
+        let compiled = self.compile_and_execute(text, limits, reader)?;
+        if let Some(compiled) = compiled.filter(|_| !self.watch.has_virtual_tables() && !self.watch.needs_fresh()) {
             self.keep(text, compiled);
         }
         Ok(())
@@ -378,13 +381,21 @@ impl Database {
         limits: &Limits,
         reader: &mut impl Reader,
     ) -> Result<Option<Kept>, Failure> {
-        let result = self.try_compile_and_execute(text, limits, reader);
-        if !self.watch.lacks_functions() {
-            return result;
+        if self.watch.has_virtual_tables() {
+            self.renew_if_used()?;
         }
-        // Most databases never see a query that needs them, and registering takes as long as a small query.
-        self.register_functions()?;
-        self.try_compile_and_execute(text, limits, reader)
+        let mut result = self.try_compile_and_execute(text, limits, reader);
+        if self.watch.needs_fresh() && !self.watch.is_fresh() {
+            self.renew()?;
+            result = self.try_compile_and_execute(text, limits, reader);
+        }
+        if self.watch.lacks_functions() {
+            // Most databases never see a query that needs them, and registering takes as long as a small query.
+            self.register_functions()?;
+            result = self.try_compile_and_execute(text, limits, reader);
+        }
+        self.watch.set_fresh(false);
+        result
     }
 
     fn try_compile_and_execute(
@@ -443,6 +454,7 @@ impl Database {
         }
         let length = c_int::try_from(text.len()).ok().filter(|_| text.len() <= SQL_BYTES);
         let length = length.ok_or_else(|| Failure::TooLarge(too_long(text)))?;
+        self.watch.set_pragma(is_pragma(text.as_bytes()));
         let mut handle = ptr::null_mut();
         let mut tail = ptr::null();
         // SAFETY: the connection is open, the text is alive for the call and its length is given; `handle` and `tail`
@@ -474,7 +486,7 @@ impl Database {
         }
         // Statements that write have no columns, also where they find nothing to do, such as `REINDEX` without an index.
         if !statement.is_readonly() || statement.columns() == 0 {
-            return Err(Failure::Forbidden("the statement writes".to_owned()));
+            return Err(Failure::Forbidden(self.watch.provisional().unwrap_or("the statement writes").to_owned()));
         }
         Ok(Some(statement))
     }
@@ -491,9 +503,15 @@ impl Database {
         if let Some(refused) = self.watch.refused() {
             return Failure::Forbidden(refused.to_owned());
         }
+        // A table that a module writes to alone.
+        if self.watch.has_virtual_tables() && message.ends_with(" may not be modified") {
+            return Failure::Forbidden(self.watch.provisional().map_or(message, str::to_owned));
+        }
         match code & 0xff {
             // A temporary file for which there is no memory is not the database's fault.
             _ if code == ffi::SQLITE_IOERR_NOMEM => Failure::TooLarge(message),
+            // The content of one virtual table, which its module takes for damaged; all others are none the worse for it.
+            _ if code == ffi::SQLITE_CORRUPT_VTAB => Failure::Sql(message),
             ffi::SQLITE_AUTH | ffi::SQLITE_READONLY => Failure::Forbidden(message),
             ffi::SQLITE_NOMEM | ffi::SQLITE_TOOBIG | ffi::SQLITE_FULL => Failure::TooLarge(message),
             ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB | ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN => {
@@ -525,10 +543,14 @@ const TOO_LARGE: &[&str] = &[
 
 /// Whether SQL text is only whitespace and comments to Python's `sqlite3`, for which a `;` is neither.
 fn is_blank(text: &[u8]) -> bool {
+    without_blank(text).is_empty()
+}
+
+/// SQL text without the whitespace and comments at its start.
+fn without_blank(text: &[u8]) -> &[u8] {
     let mut rest = text;
     loop {
         rest = match rest {
-            [] => return true,
             [b' ' | b'\t' | b'\x0c' | b'\n' | b'\r', more @ ..] => more,
             [b'-', b'-', more @ ..] => {
                 let end = more.iter().position(|&byte| byte == b'\n').unwrap_or(more.len());
@@ -538,7 +560,7 @@ fn is_blank(text: &[u8]) -> bool {
                 let end = more.windows(2).position(|pair| pair == b"*/").map_or(more.len(), |at| at + 2);
                 &more[end..]
             }
-            _ => return false,
+            _ => return rest,
         };
     }
 }

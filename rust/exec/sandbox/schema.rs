@@ -1,8 +1,8 @@
 //! What tables a database has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 /// The tables of a database file and the foreign keys that they declare.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,10 +30,10 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<DatabaseSchema> 
     for name in &names {
         let mut info = connection.prepare("SELECT name, pk, hidden FROM pragma_table_xinfo(?1)")?;
         let found = info.query_map([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        let found = found.collect::<rusqlite::Result<Vec<Column>>>()?;
+        let found = if_usable(found.collect::<rusqlite::Result<Vec<Column>>>())?.unwrap_or_default();
         let inserted = found.iter().filter(|(.., hidden)| *hidden == 0);
         schema.tables.push((name.clone(), inserted.map(|(column, ..)| column.clone()).collect()));
-        if found.iter().all(|(.., hidden)| *hidden != HIDDEN) {
+        if !found.is_empty() && found.iter().all(|(.., hidden)| *hidden != HIDDEN) {
             schema.starred.push((name.clone(), found.iter().map(|(column, ..)| column.clone()).collect()));
         }
         columns.insert(name.to_lowercase(), found);
@@ -58,6 +58,20 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<DatabaseSchema> 
     Ok(schema)
 }
 
+/// What was read of a table; `None` if nothing can be, since its module is not known here or finds its content damaged. No query
+/// can use such a table, and all others are none the worse for it.
+fn if_usable<T>(read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(rusqlite::Error::SqliteFailure(error, _))
+            if matches!(error.code, ErrorCode::Unknown | ErrorCode::DatabaseCorrupt) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// A table with all that a model may be told of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableDescription {
@@ -67,6 +81,8 @@ pub struct TableDescription {
     pub columns: Vec<ColumnDescription>,
     /// Its foreign keys in the order of their definition.
     pub foreign_keys: Vec<ForeignKeyDescription>,
+    /// How it is defined, if it belongs to a module, which gives its columns a meaning of their own.
+    pub definition: Option<String>,
 }
 
 /// A column.
@@ -91,15 +107,36 @@ pub struct ForeignKeyDescription {
     pub references: Vec<String>,
 }
 
-/// Describes the tables of a database, without those of SQLite itself.
+/// Describes the tables of a database, without those of SQLite itself, those in which modules keep the content of virtual
+/// tables, and those that cannot be used.
 pub(super) fn describe(connection: &Connection) -> rusqlite::Result<Vec<TableDescription>> {
-    let mut names = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table'")?;
-    let names = names.query_map((), |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-    let is_own = |name: &String| name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
-    names.into_iter().filter(|name| !is_own(name)).map(|name| describe_table(connection, name)).collect()
+    let mut names =
+        connection.prepare("SELECT name, iif(rootpage = 0, sql, NULL) FROM sqlite_master WHERE type = 'table'")?;
+    let names = names.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let names = names.collect::<rusqlite::Result<Vec<(String, Option<String>)>>>()?;
+    let is_own = |name: &str| name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
+    let mut tables = Vec::new();
+    for (name, definition) in &names {
+        if !is_own(name)
+            && let Some(table) = if_usable(describe_table(connection, name.clone(), definition.clone()))?
+        {
+            tables.push(table);
+        }
+    }
+    if names.iter().any(|(_, definition)| definition.is_some()) {
+        // Known once all virtual tables were looked at.
+        let mut shadows = connection.prepare("SELECT name FROM pragma_table_list WHERE type = 'shadow'")?;
+        let shadows = shadows.query_map((), |row| row.get(0))?.collect::<rusqlite::Result<HashSet<String>>>()?;
+        tables.retain(|table| !shadows.contains(&table.name));
+    }
+    Ok(tables)
 }
 
-fn describe_table(connection: &Connection, name: String) -> rusqlite::Result<TableDescription> {
+fn describe_table(
+    connection: &Connection,
+    name: String,
+    definition: Option<String>,
+) -> rusqlite::Result<TableDescription> {
     let mut info = connection.prepare("SELECT name, type, pk FROM pragma_table_info(?1)")?;
     let column =
         |row: &rusqlite::Row<'_>| Ok(ColumnDescription { name: row.get(0)?, declared: row.get(1)?, key: row.get(2)? });
@@ -121,7 +158,7 @@ fn describe_table(connection: &Connection, name: String) -> rusqlite::Result<Tab
         }
     }
     let foreign_keys = foreign_keys.into_iter().map(|(_, key)| key).collect();
-    Ok(TableDescription { name, columns, foreign_keys })
+    Ok(TableDescription { name, columns, foreign_keys, definition })
 }
 
 #[cfg(test)]

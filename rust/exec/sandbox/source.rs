@@ -85,6 +85,11 @@ impl Source {
         Ok(Self { header, size, content: Content::OnDisk(file) })
     }
 
+    /// What is left in a connection whose file was taken away.
+    pub(super) fn none() -> Self {
+        Self { header: [0; HEADER], size: 0, content: Content::Held(Vec::new()) }
+    }
+
     /// How many bytes it has.
     pub(super) fn size(&self) -> u64 {
         self.size

@@ -73,6 +73,14 @@ impl Drop for SharedWatch {
     }
 }
 
+/// The product of what a full-text search for many terms has allocated at once and the bytes that the query holds. Each term has
+/// some allocations, and a copy of its places in the row at hand; what looks for terms near each other goes through all places
+/// once for each pair, within a second at this product.
+const SEARCH_WORK: u64 = 1 << 31;
+
+/// Allocations of a query that searches for a few terms, or for none.
+const FEW_ALLOCATIONS: u64 = 64;
+
 /// What the callbacks of a connection look at. Only the thread that uses the connection touches it.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -95,6 +103,31 @@ pub(super) struct Watch {
     lacks_functions: Cell<bool>,
     stopped: Cell<Option<Stopped>>,
     refused: Cell<Option<&'static str>>,
+    /// What else there is to look at in a database with virtual tables.
+    modules: Modules,
+    /// Whether nothing has run on the connection yet, and whether the query must be the first.
+    fresh: Cell<bool>,
+    needs_fresh: Cell<bool>,
+    /// Whether the query is a pragma that has not been asked about yet.
+    own_pragma: Cell<bool>,
+    /// What was let through because a module asks for it too.
+    provisional: Cell<Option<&'static str>>,
+    /// The name of the virtual table that is being defined.
+    defined: RefCell<Option<Box<[u8]>>>,
+}
+
+/// What a connection knows of the virtual tables of its database.
+#[derive(Debug, Default)]
+struct Modules {
+    /// Whether there are any.
+    is_there: Cell<bool>,
+    /// Their names, in lower case.
+    tables: RefCell<Vec<Box<[u8]>>>,
+    /// How many allocations there were when the first one was made behind a look between instructions.
+    allocations: Cell<i64>,
+    looked: Cell<bool>,
+    /// Most that came to them until the next look.
+    most_allocations: Cell<u64>,
 }
 
 /// What the compilation of a query has used and found out.
@@ -126,6 +159,7 @@ enum Stopped {
     Steps,
     Stack,
     Functions,
+    Modules,
 }
 
 impl Watch {
@@ -147,6 +181,12 @@ impl Watch {
             lacks_functions: Cell::new(false),
             stopped: Cell::new(None),
             refused: Cell::new(None),
+            modules: Modules::default(),
+            fresh: Cell::new(true),
+            needs_fresh: Cell::new(false),
+            own_pragma: Cell::new(false),
+            provisional: Cell::new(None),
+            defined: RefCell::new(None),
         }
     }
 
@@ -176,6 +216,11 @@ impl Watch {
         self.lacks_functions.set(false);
         self.stopped.set(None);
         self.refused.set(None);
+        self.needs_fresh.set(false);
+        self.own_pragma.set(false);
+        self.provisional.set(None);
+        self.modules.looked.set(true);
+        self.modules.most_allocations.set(0);
     }
 
     /// What the compilation of the query has used and found out, to be told to [`resume`](Self::resume).
@@ -214,6 +259,7 @@ impl Watch {
 
     /// Whether the query must stop now, [`STEPS_PER_LOOK`] steps after the last time it was asked.
     pub(super) fn steps(&self) -> bool {
+        self.modules.looked.set(true);
         if let Some(pause) = self.pause.get().checked_sub(1) {
             self.pause.set(pause);
         } else {
@@ -255,6 +301,7 @@ impl Watch {
     /// Whether the query must stop now that it asks the authorizer. Questions count as steps while it is compiled; they
     /// are the same whatever ran before.
     pub(super) fn question(&self) -> bool {
+        self.modules.looked.set(true);
         if self.stopped.get().is_some() {
             return true;
         }
@@ -263,9 +310,14 @@ impl Watch {
     }
 
     /// Whether the query must stop now that it allocates. While it is compiled, [`ALLOCATIONS_PER_STEP`] count as one step.
-    pub(super) fn allocation(&self) -> bool {
+    ///
+    /// It has `allocations` that are not freed, of so many `bytes`.
+    pub(super) fn allocation(&self, allocations: i64, bytes: i64) -> bool {
         if self.stopped.get().is_some() {
             return true;
+        }
+        if self.modules.is_there.get() && !self.compiling.get() {
+            return self.allocation_of_module(allocations, bytes);
         }
         self.allocations.set((self.allocations.get() + 1) % (ALLOCATIONS_PER_STEP * STEPS_PER_LOOK));
         if self.compiling.get() && self.allocations.get() == 0 {
@@ -273,6 +325,104 @@ impl Watch {
         } else {
             self.allocations.get().is_multiple_of(STEPS_PER_LOOK) && self.overdue()
         }
+    }
+
+    /// The same where modules may be at work. One that searches goes through a row without a look at anything, so it looks at the
+    /// clock at every allocation, and must not have many terms with many places each.
+    fn allocation_of_module(&self, allocations: i64, bytes: i64) -> bool {
+        let modules = &self.modules;
+        if modules.looked.replace(false) {
+            modules.allocations.set(allocations);
+        }
+        let new = u64::try_from(allocations - modules.allocations.get()).unwrap_or(0);
+        let most = modules.most_allocations.get().max(new);
+        modules.most_allocations.set(most);
+        let work = most.saturating_sub(FEW_ALLOCATIONS).saturating_mul(u64::try_from(bytes).unwrap_or(0));
+        if work > SEARCH_WORK {
+            self.stop(Stopped::Modules);
+        }
+        self.is_late()
+    }
+
+    /// The database has these virtual tables, or none.
+    pub(super) fn set_virtual_tables(&self, names: &[String]) {
+        self.modules.is_there.set(!names.is_empty());
+        self.modules.tables.replace(names.iter().map(|name| name.to_ascii_lowercase().into_bytes().into()).collect());
+    }
+
+    /// Whether the database has virtual tables, whose modules compile statements of their own.
+    pub(super) fn has_virtual_tables(&self) -> bool {
+        self.modules.is_there.get()
+    }
+
+    /// Whether a table is one that an R*Tree keeps its content in.
+    pub(super) fn is_of_tree(&self, table: &[u8]) -> bool {
+        if !self.modules.is_there.get() {
+            return false;
+        }
+        let (tables, lower) = (self.modules.tables.borrow(), table.to_ascii_lowercase());
+        [&b"_node"[..], b"_rowid", b"_parent"]
+            .iter()
+            .filter_map(|end| lower.strip_suffix(*end))
+            .any(|name| tables.iter().any(|table| **table == *name))
+    }
+
+    /// The definition at hand is that of a virtual table, or not.
+    pub(super) fn defines_virtual_table(&self, name: Option<&[u8]>) {
+        self.defined.replace(name.map(Into::into));
+    }
+
+    /// Whether a table is one in which the module of the virtual table that is being defined may keep its content.
+    pub(super) fn is_of_definition(&self, table: &[u8]) -> bool {
+        let defined = self.defined.borrow();
+        let end = defined.as_ref().and_then(|name| table.strip_prefix(&**name));
+        end.is_some_and(|end| end.starts_with(b"_"))
+    }
+
+    /// Whether a virtual table is being defined.
+    pub(super) fn is_defining(&self) -> bool {
+        self.defined.borrow().is_some()
+    }
+
+    /// The connection is new, or has run something.
+    pub(super) fn set_fresh(&self, fresh: bool) {
+        self.fresh.set(fresh);
+    }
+
+    /// Whether nothing has run on the connection yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh.get()
+    }
+
+    /// The query shows what its connection has been through; whether it must stop, since that is something.
+    pub(super) fn looks_at_connection(&self) -> bool {
+        self.needs_fresh.set(true);
+        !self.fresh.get()
+    }
+
+    /// Whether the query shows what its connection has been through.
+    pub(super) fn needs_fresh(&self) -> bool {
+        self.needs_fresh.get()
+    }
+
+    /// Whether the query is a pragma itself.
+    pub(super) fn set_pragma(&self, is_pragma: bool) {
+        self.own_pragma.set(is_pragma);
+    }
+
+    /// Whether a pragma is that of the query: its own comes first, and what modules ask behind it.
+    pub(super) fn takes_own_pragma(&self) -> bool {
+        self.own_pragma.replace(false)
+    }
+
+    /// Notes what was let through because a module asks for it too; whether the query itself does shows when it is compiled.
+    pub(super) fn let_through(&self, action: &'static str) {
+        self.provisional.set(self.provisional.get().or(Some(action)));
+    }
+
+    /// What was let through.
+    pub(super) fn provisional(&self) -> Option<&'static str> {
+        self.provisional.get()
     }
 
     /// The query calls a function at one more place, perhaps one for JSON or of chance or time; whether it must stop.
@@ -295,6 +445,11 @@ impl Watch {
     /// Whether the query was stopped for lack of our functions.
     pub(super) fn lacks_functions(&self) -> bool {
         self.lacks_functions.get()
+    }
+
+    /// The connection is another, which has none of our functions.
+    pub(super) fn functions_gone(&self) {
+        self.has_functions.set(false);
     }
 
     /// The connection has our functions from now on.
@@ -335,7 +490,13 @@ impl Watch {
             Stopped::Steps => Failure::Timeout("the budget of steps ran out".to_owned()),
             Stopped::Stack => Failure::TooLarge("nested too deeply".to_owned()),
             Stopped::Functions => Failure::TooLarge(format!("more than {FUNCTION_CALLS} function calls")),
+            Stopped::Modules => Failure::TooLarge("a search for too many terms".to_owned()),
         })
+    }
+
+    /// Whether the query must stop now, asked by what takes long without an allocation or an instruction.
+    pub(super) fn is_late(&self) -> bool {
+        self.stopped.get().is_some() || self.overdue()
     }
 
     fn overdue(&self) -> bool {

@@ -71,10 +71,74 @@ def test_what_a_query_does_wrong_is_its_state(database, sql, state, detail):
     assert list(database.parent.iterdir()) == [database]
 
 
+FLOATS = {
+    "instr(x, '4')": 0,
+    "instr(x, '30000000000000004')": 0,
+    "instr('0.30000000000000004', x)": 1,
+    "instr(y, '3333333333333333')": 0,
+    "instr(x || '', x)": 1,
+    "instr(x, x)": 1,
+    "replace(x, '0', 'o')": "o.3",
+    "replace('a0.3b', x, '!')": "a!b",
+    "trim(x, '0.')": "3",
+    "ltrim(x, '0')": ".3",
+    "rtrim(x, '123')": "0.",
+    "x LIKE '0.3'": 1,
+    "x GLOB '*4'": 0,
+    "'0.3' LIKE x": 1,
+    "length(x)": 3,
+    "substr(x, 3)": "3",
+    "hex(x)": "302E33",
+    "x || ''": "0.3",
+    "CAST(x AS TEXT)": "0.3",
+    "CAST(x AS BLOB)": b"0.3",
+    "printf('%s', x)": "0.3",
+    "concat(x, '')": "0.3",
+    "max(x, '') || ''": "",
+    "(SELECT x) || ''": "0.3",
+    "CAST(x AS TEXT) = '0.3'": 1,
+    "json_array(x, y)": "[0.3,0.333333333333333]",
+    "json_object('a', x)": '{"a":0.3}',
+    "json_quote(x)": "0.3",
+    "json_set('{}', '$.a', x)": '{"a":0.3}',
+    "json_insert('[]', '$[0]', x)": "[0.3]",
+    "json(jsonb_array(x))": "[0.3]",
+    "json(jsonb_object('a', x))": '{"a":0.3}',
+    "json_extract(json_array(x), '$[0]') = 0.3": 1,
+    "json_array(json_extract('[0.30000000000000004]', '$[0]'))": "[0.3]",
+    "group_concat(x)": "0.3",
+    "group_concat(x, y)": "0.3",
+    "instr(max(x), '4')": 0,
+    "json_group_array(x)": "[0.3]",
+    "json_group_object('a', x)": '{"a":0.3}',
+    "json(jsonb_group_array(x))": "[0.3]",
+    "json(jsonb_group_object('a', x))": '{"a":0.3}',
+    "group_concat(x) OVER ()": "0.3",
+    "json_group_array(x) OVER (ORDER BY y)": "[0.3]",
+    "instr(lag(x, 0) OVER (), '4')": 0,
+    "instr(first_value(x) OVER (), '4')": 0,
+    "(SELECT instr(value, '4') FROM json_each('[0.30000000000000004]'))": 0,
+    "(SELECT atom || '' FROM json_tree(json_array(x)) WHERE atom IS NOT NULL)": "0.3",
+    "(SELECT instr(v, '4') FROM (SELECT x AS v UNION SELECT 'a' ORDER BY 1 DESC) WHERE v <> 'a')": 0,
+    "(WITH m(v) AS MATERIALIZED (SELECT x) SELECT instr(v, '4') FROM m)": 0,
+}
+
+
+@pytest.mark.parametrize("expression", FLOATS)
+def test_a_float_becomes_text_with_fifteen_digits(tmp_path, expression):
+    """However it does, as in the versions of SQLite that the official tool ran on."""
+    path = tmp_path / "x.sqlite"
+    connection = sqlite3.connect(path)
+    connection.executescript("CREATE TABLE t (x REAL, y); INSERT INTO t VALUES (0.1 + 0.2, 1.0 / 3)")
+    connection.close()
+    result = qsql.query(path, f"SELECT {expression} FROM t")
+    assert (result.state, result.rows) == ("ran", [(FLOATS[expression],)])
+
+
 def test_hostile_predictions_end_in_a_state(demo_databases):
     database = demo_databases / "seed_bank" / "seed_bank.sqlite"
     before = database.read_bytes()
-    for item in corpus.load()[::7]:
+    for item in [item for item in corpus.load() if item.database != corpus.ARCHIVE][::7]:
         result = qsql.query(database, item.text, max_rows=10, timeout=5, max_steps=2_000_000)
         assert result.state in {"ran", "sql_error", "timeout", "too_large", "forbidden"}, item
         assert len(result.rows) <= 10

@@ -200,7 +200,7 @@ fn asks(watch: &Watch, pragma: &[u8]) -> bool {
 fn calls(watch: &Watch, name: &[u8]) -> bool {
     // Two functions for JSON are operators.
     let is_json = name.starts_with(b"->") || name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"json"));
-    watch.function(is_json, is_one_of(name, VOLATILE)) || is_one_of(name, functions::NAMES) && watch.own_function()
+    watch.function(is_json, is_one_of(name, VOLATILE)) || functions::is_own(name) && watch.own_function()
 }
 
 /// What an action of the authorizer is in SQL.

@@ -11,10 +11,12 @@
 #![expect(unsafe_code, reason = "functions of the C interface")]
 
 use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
 
 use memchr::memmem::{self, find};
 use rusqlite::ffi;
 
+use super::json;
 use super::like::like;
 use super::trim::trim;
 use super::unhex::unhex;
@@ -23,8 +25,13 @@ use super::watch::{Interrupted, Watch, gauge};
 
 type Function = unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
 
-/// What the functions are called.
-pub(super) const NAMES: &[&[u8]] = &[b"like", b"glob", b"instr", b"replace", b"trim", b"ltrim", b"rtrim", b"unhex"];
+/// What the functions are called, but for those of [`json`].
+const NAMES: &[&[u8]] = &[b"like", b"glob", b"instr", b"replace", b"trim", b"ltrim", b"rtrim", b"unhex"];
+
+/// Whether a function of SQLite is replaced by one of ours.
+pub(super) fn is_own(name: &[u8]) -> bool {
+    [NAMES, json::NAMES].iter().any(|names| names.iter().any(|own| own.eq_ignore_ascii_case(name)))
+}
 
 /// Registers the functions with a connection; returns SQLite's result code.
 ///
@@ -63,7 +70,8 @@ pub(super) unsafe fn register(connection: *mut ffi::sqlite3, watch: *mut c_void)
             }
         })
         .find(|&code| code != ffi::SQLITE_OK)
-        .unwrap_or(ffi::SQLITE_OK)
+        // SAFETY: an open connection by the caller's promise.
+        .unwrap_or_else(|| unsafe { json::register(connection) })
 }
 
 unsafe extern "C" fn instr(context: *mut ffi::sqlite3_context, _: c_int, arguments: *mut *mut ffi::sqlite3_value) {
@@ -72,14 +80,17 @@ unsafe extern "C" fn instr(context: *mut ffi::sqlite3_context, _: c_int, argumen
         let (haystack, needle) = (*arguments, *arguments.add(1));
         let is_blob = |value| ffi::sqlite3_value_type(value) == ffi::SQLITE_BLOB;
         let in_bytes = is_blob(haystack) && is_blob(needle);
-        // Text is taken from copies, because taking it turns a blob into text for good. Of two blobs it is their bytes.
-        let copies = [ffi::sqlite3_value_dup(haystack), ffi::sqlite3_value_dup(needle)];
-        if let (Some(haystack), Some(needle)) = (text(copies[0]), text(copies[1])) {
+        // Text of a blob is taken from a copy, because taking it turns a blob into text for good. That of a number is taken from
+        // the number, because a copy knows no connection, and so not how many digits are wanted. Of two blobs it is their bytes.
+        let copies = [haystack, needle]
+            .map(|value| if is_blob(value) { ffi::sqlite3_value_dup(value) } else { ptr::null_mut() });
+        let text_of = |value, copy: *mut _| if is_blob(value) { text(copy) } else { text(value) };
+        if [haystack, needle].iter().zip(copies).any(|(&value, copy)| is_blob(value) && copy.is_null()) {
+            ffi::sqlite3_result_error_nomem(context);
+        } else if let (Some(haystack), Some(needle)) = (text_of(haystack, copies[0]), text_of(needle, copies[1])) {
             let place = place(watch(context), haystack, needle, in_bytes);
             let answer = |place| ffi::sqlite3_result_int64(context, i64::try_from(place).unwrap_or(i64::MAX));
             finish(context, place.map(answer));
-        } else if copies.iter().any(|copy| copy.is_null()) {
-            ffi::sqlite3_result_error_nomem(context);
         }
         for copy in copies {
             ffi::sqlite3_value_free(copy);

@@ -24,6 +24,7 @@ mod authorizer;
 mod definition;
 mod fresh;
 mod functions;
+mod json;
 mod like;
 mod memory;
 mod program;

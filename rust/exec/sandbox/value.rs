@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "values of the C interface")]
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 
 use memchr::memchr;
 use rusqlite::ffi;
@@ -128,4 +128,14 @@ pub(super) unsafe fn return_blob(context: *mut ffi::sqlite3_context, bytes: Opti
     unsafe {
         ffi::sqlite3_result_blob64(context, bytes.as_ptr().cast(), bytes.len() as u64, ffi::SQLITE_TRANSIENT());
     }
+}
+
+/// A float as text in one of SQLite's formats; `None` if there is none.
+pub(super) fn float_text(float: f64, format: &CStr) -> Option<Vec<u8>> {
+    let mut text = [0_u8; 100];
+    // SAFETY: room for so many bytes, and a format for one float. What is written ends with a null.
+    unsafe {
+        ffi::sqlite3_snprintf(100, text.as_mut_ptr().cast(), format.as_ptr(), float);
+    }
+    CStr::from_bytes_until_nul(&text).ok().map(|text| text.to_bytes().to_vec())
 }

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags, ffi};
 
 use super::source::{self, Source};
 use super::statement::Row;
-use super::{Database, Failure, UNLIMITED, scratch, snippet, without_blank};
+use super::{Database, Failure, UNLIMITED, scratch, snippet};
 use crate::exec::denotation::Value;
 
 impl Database {
@@ -74,6 +74,30 @@ impl Database {
 
     pub(super) fn renew_if_used(&mut self) -> Result<(), Failure> {
         if self.watch.is_fresh() { Ok(()) } else { self.renew() }
+    }
+}
+
+/// Whether SQL text is only whitespace and comments to Python's `sqlite3`, for which a `;` is neither.
+pub(super) fn is_blank(text: &[u8]) -> bool {
+    without_blank(text).is_empty()
+}
+
+/// SQL text without the whitespace and comments at its start.
+fn without_blank(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    loop {
+        rest = match rest {
+            [b' ' | b'\t' | b'\x0c' | b'\n' | b'\r', more @ ..] => more,
+            [b'-', b'-', more @ ..] => {
+                let end = more.iter().position(|&byte| byte == b'\n').unwrap_or(more.len());
+                &more[end..]
+            }
+            [b'/', b'*', more @ ..] => {
+                let end = more.windows(2).position(|pair| pair == b"*/").map_or(more.len(), |at| at + 2);
+                &more[end..]
+            }
+            _ => return rest,
+        };
     }
 }
 

@@ -40,7 +40,7 @@ mod unhex;
 mod value;
 mod watch;
 
-use self::fresh::{connect, is_pragma};
+use self::fresh::{connect, is_blank, is_pragma};
 pub use self::program::Program;
 pub use self::schema::{ColumnDescription, DatabaseSchema, ForeignKeyDescription, TableDescription};
 use self::source::{HEADER, Source};
@@ -541,30 +541,6 @@ const TOO_LARGE: &[&str] = &[
     "parser stack overflow",
     "Recursion limit",
 ];
-
-/// Whether SQL text is only whitespace and comments to Python's `sqlite3`, for which a `;` is neither.
-fn is_blank(text: &[u8]) -> bool {
-    without_blank(text).is_empty()
-}
-
-/// SQL text without the whitespace and comments at its start.
-fn without_blank(text: &[u8]) -> &[u8] {
-    let mut rest = text;
-    loop {
-        rest = match rest {
-            [b' ' | b'\t' | b'\x0c' | b'\n' | b'\r', more @ ..] => more,
-            [b'-', b'-', more @ ..] => {
-                let end = more.iter().position(|&byte| byte == b'\n').unwrap_or(more.len());
-                &more[end..]
-            }
-            [b'/', b'*', more @ ..] => {
-                let end = more.windows(2).position(|pair| pair == b"*/").map_or(more.len(), |at| at + 2);
-                &more[end..]
-            }
-            _ => return rest,
-        };
-    }
-}
 
 /// The progress handler: not zero stops the query.
 unsafe extern "C" fn progress(watch: *mut c_void) -> c_int {

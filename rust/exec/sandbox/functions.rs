@@ -71,7 +71,7 @@ pub(super) unsafe fn register(connection: *mut ffi::sqlite3, watch: *mut c_void)
         })
         .find(|&code| code != ffi::SQLITE_OK)
         // SAFETY: an open connection by the caller's promise.
-        .unwrap_or_else(|| unsafe { json::register(connection) })
+        .unwrap_or_else(|| unsafe { json::register(connection, watch) })
 }
 
 unsafe extern "C" fn instr(context: *mut ffi::sqlite3_context, _: c_int, arguments: *mut *mut ffi::sqlite3_value) {

@@ -10,7 +10,8 @@ use std::ptr;
 
 use rusqlite::ffi;
 
-use super::value::{float_text, return_text, text};
+use super::value::{float_text, return_text, text, until_null, watch};
+use super::watch::{CHARACTERS_PER_LOOK, Interrupted, Watch, gauge};
 
 /// What the functions are called; those for JSON as a blob come behind.
 pub(super) const NAMES: &[&[u8]] = &[
@@ -32,44 +33,41 @@ const SUBTYPE: c_uint = 74;
 ///
 /// # Safety
 ///
-/// `connection` must be an open connection.
-pub(super) unsafe fn register(connection: *mut ffi::sqlite3) -> c_int {
+/// `connection` must be an open connection, and `watch` the address of a live [`Watch`](super::watch::Watch) that outlives it.
+pub(super) unsafe fn register(connection: *mut ffi::sqlite3, watch: *mut c_void) -> c_int {
     const FLAGS: c_int = ffi::SQLITE_UTF8
         | ffi::SQLITE_DETERMINISTIC
         | ffi::SQLITE_INNOCUOUS
         | ffi::SQLITE_SUBTYPE
         | ffi::SQLITE_RESULT_SUBTYPE;
     type Scalar = unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
-    const SCALARS: [(&CStr, c_int, bool, Scalar); 5] = [
-        (c"json_quote", 1, false, quote),
-        (c"json_array", -1, false, array),
-        (c"jsonb_array", -1, true, array),
-        (c"json_object", -1, false, object),
-        (c"jsonb_object", -1, true, object),
+    type End = unsafe extern "C" fn(*mut ffi::sqlite3_context);
+    const SCALARS: [(&CStr, c_int, Scalar); 5] = [
+        (c"json_quote", 1, quote),
+        (c"json_array", -1, array::<false>),
+        (c"jsonb_array", -1, array::<true>),
+        (c"json_object", -1, object::<false>),
+        (c"jsonb_object", -1, object::<true>),
     ];
-    const GROUPS: [(&CStr, c_int, bool); 4] = [
-        (c"json_group_array", 1, false),
-        (c"jsonb_group_array", 1, true),
-        (c"json_group_object", 2, false),
-        (c"jsonb_group_object", 2, true),
+    const GROUPS: [(&CStr, c_int, End, End); 4] = [
+        (c"json_group_array", 1, finish::<false, false>, value::<false, false>),
+        (c"jsonb_group_array", 1, finish::<false, true>, value::<false, true>),
+        (c"json_group_object", 2, finish::<true, false>, value::<true, false>),
+        (c"jsonb_group_object", 2, finish::<true, true>, value::<true, true>),
     ];
-    // What a function has for data tells whether it answers with a blob.
-    let data = |is_blob: bool| if is_blob { (&raw const AS_BLOB).cast_mut().cast::<c_void>() } else { ptr::null_mut() };
     // SAFETY: an open connection by the caller's promise, and static names and data.
     unsafe {
-        let scalars = SCALARS.iter().map(|&(name, arguments, is_blob, function)| {
-            let (name, data) = (name.as_ptr(), data(is_blob));
-            ffi::sqlite3_create_function_v2(connection, name, arguments, FLAGS, data, Some(function), None, None, None)
+        let scalars = SCALARS.iter().map(|&(name, arguments, function)| {
+            let name = name.as_ptr();
+            ffi::sqlite3_create_function_v2(connection, name, arguments, FLAGS, watch, Some(function), None, None, None)
         });
-        let groups = GROUPS.iter().map(|&(name, arguments, is_blob)| {
-            let [finish, value]: [unsafe extern "C" fn(_); 2] =
-                if arguments == 2 { [finish::<true>, value::<true>] } else { [finish::<false>, value::<false>] };
+        let groups = GROUPS.iter().map(|&(name, arguments, finish, value)| {
             ffi::sqlite3_create_window_function(
                 connection,
                 name.as_ptr(),
                 arguments,
                 FLAGS,
-                data(is_blob),
+                watch,
                 Some(step),
                 Some(finish),
                 Some(value),
@@ -81,8 +79,6 @@ pub(super) unsafe fn register(connection: *mut ffi::sqlite3) -> c_int {
     }
 }
 
-static AS_BLOB: u8 = 0;
-
 /// Why there is no JSON.
 enum Refused {
     Blob,
@@ -91,6 +87,15 @@ enum Refused {
     OddArguments,
     Label,
     Other(c_int),
+}
+
+impl From<Interrupted> for Refused {
+    fn from(interrupted: Interrupted) -> Self {
+        Self::Other(match interrupted {
+            Interrupted::Limit => ffi::SQLITE_INTERRUPT,
+            Interrupted::Memory => ffi::SQLITE_NOMEM,
+        })
+    }
 }
 
 impl Refused {
@@ -129,11 +134,15 @@ unsafe extern "C" fn quote(context: *mut ffi::sqlite3_context, count: c_int, val
     unsafe {
         let mut json = Json::new(context);
         let written = arguments(count, values).iter().try_for_each(|&value| json.value(value));
-        json.answer(written);
+        json.answer::<false>(written);
     }
 }
 
-unsafe extern "C" fn array(context: *mut ffi::sqlite3_context, count: c_int, values: *mut *mut ffi::sqlite3_value) {
+unsafe extern "C" fn array<const BLOB: bool>(
+    context: *mut ffi::sqlite3_context,
+    count: c_int,
+    values: *mut *mut ffi::sqlite3_value,
+) {
     // SAFETY: as above.
     unsafe {
         let mut json = Json::new(context);
@@ -143,11 +152,15 @@ unsafe extern "C" fn array(context: *mut ffi::sqlite3_context, count: c_int, val
             json.value(value)
         });
         json.text.push(b']');
-        json.answer(written);
+        json.answer::<BLOB>(written);
     }
 }
 
-unsafe extern "C" fn object(context: *mut ffi::sqlite3_context, count: c_int, values: *mut *mut ffi::sqlite3_value) {
+unsafe extern "C" fn object<const BLOB: bool>(
+    context: *mut ffi::sqlite3_context,
+    count: c_int,
+    values: *mut *mut ffi::sqlite3_value,
+) {
     // SAFETY: as above.
     unsafe {
         let mut json = Json::new(context);
@@ -161,31 +174,43 @@ unsafe extern "C" fn object(context: *mut ffi::sqlite3_context, count: c_int, va
                 return Err(Refused::Label);
             }
             json.separate();
-            json.string(text(pair[0]).unwrap_or_default());
+            json.string(text(pair[0]).unwrap_or_default())?;
             json.text.push(b':');
             json.value(pair[1])
         });
         json.text.push(b'}');
-        json.answer(written);
+        json.answer::<BLOB>(written);
     }
 }
 
 /// JSON that is being written, for the function of a context.
-struct Json {
+struct Json<'a> {
     context: *mut ffi::sqlite3_context,
+    watch: &'a Watch,
     text: Vec<u8>,
     /// Largest text in bytes.
     most: usize,
 }
 
-impl Json {
+impl Json<'_> {
     /// # Safety
     ///
-    /// `context` must be that of the running function, and this not outlive the call.
+    /// `context` must be that of the running function, registered by [`register`], and this not outlive the call.
     unsafe fn new(context: *mut ffi::sqlite3_context) -> Self {
-        // SAFETY: by the caller's promise.
-        let most = unsafe { ffi::sqlite3_limit(ffi::sqlite3_context_db_handle(context), ffi::SQLITE_LIMIT_LENGTH, -1) };
-        Self { context, text: Vec::new(), most: usize::try_from(most).unwrap_or(0) }
+        // SAFETY: by the caller's promise, and that of `register`.
+        let (watch, most) = unsafe {
+            let connection = ffi::sqlite3_context_db_handle(context);
+            (watch(context), ffi::sqlite3_limit(connection, ffi::SQLITE_LIMIT_LENGTH, -1))
+        };
+        Self { context, watch, text: Vec::new(), most: usize::try_from(most).unwrap_or(0) }
+    }
+
+    /// Writes what is JSON already.
+    fn copy(&mut self, json: &[u8]) -> Result<(), Refused> {
+        gauge::touch(json.len());
+        self.watch.passes(json.len())?;
+        self.text.extend_from_slice(json);
+        if self.text.len() > self.most { Err(Refused::TooBig) } else { Ok(()) }
     }
 
     /// Writes what is between two entries, behind the bracket that was written first.
@@ -215,10 +240,13 @@ impl Json {
             ffi::SQLITE_TEXT => {
                 // SAFETY: as above.
                 let (text, subtype) = unsafe { (text(value).unwrap_or_default(), ffi::sqlite3_value_subtype(value)) };
-                if subtype == SUBTYPE { self.text.extend_from_slice(text) } else { self.string(text) }
+                if subtype == SUBTYPE { self.copy(text)? } else { self.string(text)? }
             }
-            // SAFETY: as above.
-            _ => self.text.extend_from_slice(&unsafe { self.of_blob(value) }?),
+            _ => {
+                // SAFETY: as above.
+                let json = unsafe { self.of_blob(value) }?;
+                self.copy(&json)?;
+            }
         }
         if self.text.len() > self.most { Err(Refused::TooBig) } else { Ok(()) }
     }
@@ -239,30 +267,38 @@ impl Json {
     }
 
     /// Writes a text as a string.
-    fn string(&mut self, text: &[u8]) {
+    fn string(&mut self, text: &[u8]) -> Result<(), Refused> {
         self.text.push(b'"');
-        for &byte in text {
-            match byte {
-                b'"' | b'\\' => self.text.extend_from_slice(&[b'\\', byte]),
-                0x08 => self.text.extend_from_slice(b"\\b"),
-                0x09 => self.text.extend_from_slice(b"\\t"),
-                0x0a => self.text.extend_from_slice(b"\\n"),
-                0x0c => self.text.extend_from_slice(b"\\f"),
-                0x0d => self.text.extend_from_slice(b"\\r"),
-                0..0x20 => self.text.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-                _ => self.text.push(byte),
+        for part in text.chunks(CHARACTERS_PER_LOOK) {
+            gauge::touch(part.len());
+            self.watch.compares(part.len())?;
+            for &byte in part {
+                match byte {
+                    b'"' | b'\\' => self.text.extend_from_slice(&[b'\\', byte]),
+                    0x08 => self.text.extend_from_slice(b"\\b"),
+                    0x09 => self.text.extend_from_slice(b"\\t"),
+                    0x0a => self.text.extend_from_slice(b"\\n"),
+                    0x0c => self.text.extend_from_slice(b"\\f"),
+                    0x0d => self.text.extend_from_slice(b"\\r"),
+                    0..0x20 => self.text.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+                    _ => self.text.push(byte),
+                }
+            }
+            if self.text.len() > self.most {
+                return Err(Refused::TooBig);
             }
         }
         self.text.push(b'"');
+        Ok(())
     }
 
     /// Answers with what was written.
-    fn answer(self, written: Result<(), Refused>) {
+    fn answer<const BLOB: bool>(self, written: Result<(), Refused>) {
         // SAFETY: the context is that of the running function, by the promise of `new`.
         unsafe {
             match written {
                 Err(refused) => refused.answer(self.context),
-                Ok(()) => return_json(self.context, &self.text),
+                Ok(()) => return_json::<BLOB>(self.context, &self.text),
             }
         }
     }
@@ -306,10 +342,10 @@ unsafe fn asked<T>(
 /// # Safety
 ///
 /// `context` must be that of the running function.
-unsafe fn return_json(context: *mut ffi::sqlite3_context, json: &[u8]) {
+unsafe fn return_json<const BLOB: bool>(context: *mut ffi::sqlite3_context, json: &[u8]) {
     // SAFETY: by the caller's promise; the JSON outlives the statement that it is bound to.
     unsafe {
-        if ffi::sqlite3_user_data(context).is_null() {
+        if !BLOB {
             return_text(context, json);
             return ffi::sqlite3_result_subtype(context, SUBTYPE);
         }
@@ -428,12 +464,11 @@ unsafe extern "C" fn step(context: *mut ffi::sqlite3_context, count: c_int, valu
             [value] => json.value(*value),
             [key, value] => match text(*key) {
                 None => Ok(()),
-                Some(key) => {
-                    // As C takes it.
-                    json.string(key.split(|&byte| byte == 0).next().unwrap_or_default());
+                // As C takes it.
+                Some(key) => json.string(until_null(key)).and_then(|()| {
                     json.text.push(b':');
                     json.value(*value)
-                }
+                }),
             },
             _ => Ok(()),
         };
@@ -452,7 +487,7 @@ unsafe extern "C" fn inverse(context: *mut ffi::sqlite3_context, _: c_int, _: *m
     }
 }
 
-unsafe extern "C" fn value<const OBJECT: bool>(context: *mut ffi::sqlite3_context) {
+unsafe extern "C" fn value<const OBJECT: bool, const BLOB: bool>(context: *mut ffi::sqlite3_context) {
     // SAFETY: SQLite calls this with its context.
     unsafe {
         let [open, close] = if OBJECT { *b"{}" } else { *b"[]" };
@@ -461,20 +496,19 @@ unsafe extern "C" fn value<const OBJECT: bool>(context: *mut ffi::sqlite3_contex
         let entries = group(context, false).map(|group| &*group);
         for entry in entries.iter().flat_map(|group| group.entries()).filter(|entry| !entry.is_empty()) {
             json.separate();
-            json.text.extend_from_slice(entry);
-            if json.text.len() > json.most {
-                return Refused::TooBig.answer(context);
+            if let Err(refused) = json.copy(entry) {
+                return refused.answer(context);
             }
         }
         json.text.push(close);
-        return_json(context, &json.text);
+        return_json::<BLOB>(context, &json.text);
     }
 }
 
-unsafe extern "C" fn finish<const OBJECT: bool>(context: *mut ffi::sqlite3_context) {
+unsafe extern "C" fn finish<const OBJECT: bool, const BLOB: bool>(context: *mut ffi::sqlite3_context) {
     // SAFETY: SQLite calls this once, also where the query was stopped; nothing uses the group afterwards.
     unsafe {
-        value::<OBJECT>(context);
+        value::<OBJECT, BLOB>(context);
         if let Some(place) = ffi::sqlite3_aggregate_context(context, 0).cast::<*mut Group>().as_mut()
             && !place.is_null()
         {
@@ -489,13 +523,17 @@ mod tests {
     use rusqlite::Connection;
     use rusqlite::types::Value;
 
+    use super::super::Limits;
+    use super::super::watch::SharedWatch;
     use super::*;
 
     fn connections() -> [Connection; 2] {
         assert!(super::super::memory::install());
         let [theirs, ours] = [(); 2].map(|()| Connection::open_in_memory().unwrap());
-        // SAFETY: the connection is open.
-        assert_eq!(unsafe { register(ours.handle()) }, ffi::SQLITE_OK);
+        let watch = Box::leak(Box::new(SharedWatch::new()));
+        watch.start(&Limits::default());
+        // SAFETY: the connection is open, and the watch is never dropped.
+        assert_eq!(unsafe { register(ours.handle(), watch.address()) }, ffi::SQLITE_OK);
         [theirs, ours]
     }
 

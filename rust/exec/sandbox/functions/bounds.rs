@@ -18,7 +18,7 @@ use super::*;
 use crate::exec::sandbox::watch::SharedWatch;
 
 /// Functions whose work is proportional to their arguments, of which `t`, `u` and `v` are texts and the rest blobs.
-const LINEAR: [&str; 11] = [
+const LINEAR: [&str; 14] = [
     "instr(t, u)",
     "instr(?1, ?2)",
     "instr(u, t)",
@@ -30,6 +30,9 @@ const LINEAR: [&str; 11] = [
     "unhex(t, u)",
     "unhex(hex(t) || u || hex(v), u)",
     "trim(u, t)",
+    "json_quote(t || u)",
+    "json_array(t, json_array(u), v)",
+    "(SELECT json_group_object(t, u) FROM (SELECT 1 UNION ALL SELECT 2))",
 ];
 
 /// Functions that may compare a text at each of its places with a pattern.

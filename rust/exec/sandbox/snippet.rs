@@ -1,8 +1,8 @@
-//! The function `snippet` of FTS5 again, with the same answers and an eye on the limits.
+//! The functions `snippet` and `highlight` of FTS5 again, with the same answers in time by the length of the row.
 //!
-//! FTS5's own scores the words behind each match by going through all matches of the row, which takes time by the square of
-//! their number, and nothing can stop a function before it returns. This one looks at those behind the match alone, and at the
-//! clock. (The other functions of FTS5 take time in proportion to matches or allocate as they go.)
+//! FTS5's own take time by the square of the matches in it: one scores the words behind each match by going through all of them,
+//! the other looks for the end of what it has written whenever it adds to that. Nothing can stop a function before it returns.
+//! (The others take time in proportion to matches, or allocate as they go.)
 
 #![expect(unsafe_code, reason = "a function of the C interface")]
 
@@ -14,7 +14,7 @@ use rusqlite::ffi::{self, Fts5Context, Fts5ExtensionApi};
 use super::value::{return_text, text};
 use super::watch::Watch;
 
-/// Registers the function with a connection; returns SQLite's result code.
+/// Registers the functions with a connection; returns SQLite's result code.
 ///
 /// # Safety
 ///
@@ -34,7 +34,10 @@ pub(super) unsafe fn register(connection: *mut ffi::sqlite3, watch: *mut c_void)
         ffi::sqlite3_step(statement);
         let code = ffi::sqlite3_finalize(statement);
         match api.as_ref().and_then(|api| api.xCreateFunction) {
-            Some(create) => create(api, c"snippet".as_ptr(), watch, Some(snippet), None),
+            Some(create) => match create(api, c"snippet".as_ptr(), watch, Some(snippet), None) {
+                ffi::SQLITE_OK => create(api, c"highlight".as_ptr(), watch, Some(highlight), None),
+                code => code,
+            },
             None if code == ffi::SQLITE_OK => ffi::SQLITE_ERROR,
             None => code,
         }
@@ -96,14 +99,14 @@ impl Matched {
         Ok((text, length))
     }
 
-    /// Hands each word of a column to `word`: whether it stands at the place of the one before it, and where it begins and ends.
-    fn tokenize<F: FnMut(Word)>(
+    /// Hands the places of the words of a column to `word`, until that breaks off; others at the place of one are left out.
+    fn tokenize<F: FnMut(Word) -> Answer<()>>(
         self,
         column: c_int,
         (text, length): (*const c_char, c_int),
         mut word: F,
     ) -> Answer<()> {
-        unsafe extern "C" fn next<F: FnMut(Word)>(
+        unsafe extern "C" fn next<F: FnMut(Word) -> Answer<()>>(
             word: *mut c_void,
             flags: c_int,
             _: *const c_char,
@@ -112,11 +115,11 @@ impl Matched {
             end: c_int,
         ) -> c_int {
             let [start, end] = [start, end].map(|place| usize::try_from(place).unwrap_or(0));
-            if flags & ffi::FTS5_TOKEN_COLOCATED == 0 {
-                // SAFETY: called with what `tokenize` hands over, while that waits.
-                unsafe { (*word.cast::<F>())(Word { start, end }) };
+            if flags & ffi::FTS5_TOKEN_COLOCATED != 0 {
+                return ffi::SQLITE_OK;
             }
-            ffi::SQLITE_OK
+            // SAFETY: called with what `tokenize` hands over, while that waits.
+            unsafe { (*word.cast::<F>())(Word { start, end }) }.err().unwrap_or(ffi::SQLITE_OK)
         }
         let (mut locale, mut locale_length) = (ptr::null(), 0);
         checked(call!(self, xColumnLocale, column, &raw mut locale, &raw mut locale_length)?)?;
@@ -165,18 +168,69 @@ unsafe extern "C" fn snippet(
     // SAFETY: as above; each is converted once.
     let mark = |index| until_null(unsafe { text(*arguments.add(index)) }.unwrap_or_default());
     let (column, words) = (integer(0), i64::from(integer(4)));
+    // SAFETY: the context of the running function.
+    let most = unsafe { longest(result) };
     let answer = call!(matched, xUserData).and_then(|watch| {
         // SAFETY: what `register` gave, by whose contract it is alive.
         let watch = unsafe { &*watch.cast::<Watch>() };
         let best = best(matched, column, words, watch)?;
-        written(matched, &best, words, [mark(1), mark(2), mark(3)])
+        let size = best.words.map_or_else(|| matched.words(best.column), Ok)?;
+        let range = Range { from: best.start, to: best.start + words - 1, size };
+        written(matched, best.column, Some(&range), [mark(1), mark(2), mark(3)], most)
     });
+    // SAFETY: as above.
+    unsafe { return_answer(result, answer) }
+}
+
+unsafe extern "C" fn highlight(
+    api: *const Fts5ExtensionApi,
+    context: *mut Fts5Context,
+    result: *mut ffi::sqlite3_context,
+    count: c_int,
+    arguments: *mut *mut ffi::sqlite3_value,
+) {
+    if count != 3 {
+        let message = c"wrong number of arguments to function highlight()";
+        // SAFETY: the context of the running function, and a C string, which is copied.
+        return unsafe { ffi::sqlite3_result_error(result, message.as_ptr(), -1) };
+    }
+    let matched = Matched { api, context };
+    // SAFETY: FTS5 calls this with so many arguments, which live until it returns.
+    let column = unsafe { ffi::sqlite3_value_int(*arguments) };
+    // SAFETY: as above; each is converted once.
+    let mark = |index| until_null(unsafe { text(*arguments.add(index)) }.unwrap_or_default());
     // SAFETY: the context of the running function.
+    let most = unsafe { longest(result) };
+    let answer = match written(matched, column, None, [mark(1), mark(2), &[]], most) {
+        // There is no such column.
+        Err(ffi::SQLITE_RANGE) => Ok(Some(Vec::new())),
+        answer => answer,
+    };
+    // SAFETY: as above.
+    unsafe { return_answer(result, answer) }
+}
+
+/// How many bytes a text may have.
+///
+/// # Safety
+///
+/// `context` must be that of the running function.
+unsafe fn longest(context: *mut ffi::sqlite3_context) -> usize {
+    // SAFETY: by the caller's promise.
+    let most = unsafe { ffi::sqlite3_limit(ffi::sqlite3_context_db_handle(context), ffi::SQLITE_LIMIT_LENGTH, -1) };
+    usize::try_from(most).unwrap_or(0)
+}
+
+/// # Safety
+///
+/// `context` must be that of the running function.
+unsafe fn return_answer(context: *mut ffi::sqlite3_context, answer: Answer<Option<Vec<u8>>>) {
+    // SAFETY: by the caller's promise.
     unsafe {
         match answer {
-            Ok(Some(text)) => return_text(result, &text),
-            Ok(None) => ffi::sqlite3_result_null(result),
-            Err(code) => ffi::sqlite3_result_error_code(result, code),
+            Ok(Some(text)) => return_text(context, &text),
+            Ok(None) => ffi::sqlite3_result_null(context),
+            Err(code) => ffi::sqlite3_result_error_code(context, code),
         }
     }
 }
@@ -257,6 +311,7 @@ fn sentences(matched: Matched, column: c_int) -> Answer<Vec<i64>> {
             sentences.push(number);
         }
         number += 1;
+        Ok(())
     })?;
     Ok(sentences)
 }
@@ -273,36 +328,50 @@ fn joined(instances: &[Instance], column: c_int) -> Vec<(i64, i64)> {
     joined
 }
 
-/// Writes a snippet, with marks before and behind each match and for what is left out.
-fn written(matched: Matched, best: &Best, words: i64, [open, close, dots]: [&[u8]; 3]) -> Answer<Option<Vec<u8>>> {
-    let (text, length) = matched.text(best.column)?;
-    let size = best.words.map_or_else(|| matched.words(best.column), Ok)?;
+/// The words of a column that a snippet shows, by their numbers.
+struct Range {
+    from: i64,
+    to: i64,
+    /// How many words the column has.
+    size: i64,
+}
+
+/// Writes the words of a column that are in a range, or all of it, with marks before and behind each match and for what is left
+/// out; in at most so many bytes. `None` where the table keeps no text.
+fn written(
+    matched: Matched,
+    column: c_int,
+    range: Option<&Range>,
+    [open, close, dots]: [&[u8]; 3],
+    most: usize,
+) -> Answer<Option<Vec<u8>>> {
+    let (text, length) = matched.text(column)?;
     if text.is_null() {
         return Ok(None);
     }
     // SAFETY: the text of a column, which lives until the row is left.
     let bytes = unsafe { bytes(text, length) };
     let instances = matched.instances()?;
-    let joined = joined(&instances, best.column);
-    let mut marks = joined.iter().skip_while(|(first, _)| *first < best.start).copied();
-    let (from, to) = (best.start, best.start + words - 1);
+    let joined = joined(&instances, column);
+    // Without an end it is all of the column.
+    let (from, to) = range.map_or((0, -1), |range| (range.from, range.to));
+    let mut marks = joined.iter().skip_while(|(first, _)| *first < from).copied();
     let mut current = marks.next();
     let mut out = if from > 0 { dots.to_vec() } else { Vec::new() };
     let (mut number, mut copied, mut is_open) = (-1, 0, false);
-    matched.tokenize(best.column, (text, length), |Word { start, end }| {
+    let piece = |out: &mut Vec<u8>, start: usize, end: usize| {
+        out.extend_from_slice(until_null(bytes.get(start..end).unwrap_or_default()));
+    };
+    matched.tokenize(column, (text, length), |Word { start, end }| {
         number += 1;
-        // Without an end it is all of the column.
         if to >= 0 {
             if number < from || number > to {
-                return;
+                return Ok(());
             }
             if from != 0 && number == from {
                 copied = start;
             }
         }
-        let piece = |out: &mut Vec<u8>, copied: usize, end: usize| {
-            out.extend_from_slice(until_null(bytes.get(copied..end).unwrap_or_default()));
-        };
         if is_open && current.is_none_or(|(first, _)| number <= first) && start > copied {
             out.extend_from_slice(close);
             is_open = false;
@@ -333,11 +402,16 @@ fn written(matched: Matched, best: &Best, words: i64, [open, close, dots]: [&[u8
             piece(&mut out, copied, end);
             copied = end;
         }
+        if out.len() > most { Err(ffi::SQLITE_TOOBIG) } else { Ok(()) }
     })?;
     if is_open {
         out.extend_from_slice(close);
     }
-    out.extend_from_slice(if to >= size - 1 { until_null(bytes.get(copied..).unwrap_or_default()) } else { dots });
+    if range.is_none_or(|range| range.to >= range.size - 1) {
+        piece(&mut out, copied, bytes.len());
+    } else {
+        out.extend_from_slice(dots);
+    }
     Ok(Some(out))
 }
 
@@ -401,9 +475,10 @@ mod tests {
                 for (x, y) in &texts {
                     connection.execute("INSERT INTO t VALUES (?1, ?2)", (x, y)).unwrap();
                 }
-                let query = "SELECT snippet(t, ?1, '[', ']', '...', ?2) FROM t WHERE t MATCH ?3";
+                let query = "SELECT snippet(t, ?1, '[', ']', '...', ?2), highlight(t, ?1, '<', '>') FROM t WHERE t MATCH ?3";
                 let mut statement = connection.prepare(query).unwrap();
-                let rows = statement.query_map((column, words, &expression), |row| row.get::<_, Option<String>>(0)).unwrap();
+                let texts = |row: &rusqlite::Row<'_>| Ok([row.get::<_, Option<String>>(0)?, row.get(1)?]);
+                let rows = statement.query_map((column, words, &expression), texts).unwrap();
                 rows.map(|row| row.map_err(|error| error.to_string())).collect::<Vec<_>>()
             });
             prop_assert_eq!(theirs, ours);
@@ -419,5 +494,11 @@ mod tests {
         .unwrap();
         let query = "SELECT length(snippet(t, 0, '[', ']', '...', 10)) FROM t WHERE t MATCH 'a'";
         assert_eq!(ours.query_row(query, (), |row| row.get::<_, i64>(0)).unwrap(), 42);
+        let query = "SELECT length(highlight(t, 0, '[', ']')) FROM t WHERE t MATCH 'a'";
+        assert_eq!(ours.query_row(query, (), |row| row.get::<_, i64>(0)).unwrap(), 4 * 400_000);
+        ours.set_limit(rusqlite::limits::Limit::SQLITE_LIMIT_LENGTH, 2_000_000).unwrap();
+        let query = "SELECT highlight(t, 0, hex(zeroblob(100000)), '') FROM t WHERE t MATCH 'a'";
+        let error = ours.query_row(query, (), |row| row.get::<_, String>(0)).unwrap_err();
+        assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::TooBig));
     }
 }

@@ -105,6 +105,7 @@ def native(tmp_path_factory):
         "score": lambda text: qsql.score(text, text[1:], database),
         "Scorer": lambda text: scorer.score(["SELECT 1"], [f"SELECT {text}"], ["seed_bank"]),
         "denotations": lambda text: scorer.denotations([text], ["seed_bank"]),
+        "database_file": lambda text: _core.database_file(databases, text),
     }
 
 
@@ -135,7 +136,7 @@ def test_any_pair_many_times_takes_no_longer_than_other_text(functions, name):
 
 NATIVE = (
     *("canonicalize", "check", "describe_definitions", "exact_match", "executed_text", "hardness", "query", "score"),
-    *("Scorer", "denotations"),
+    *("Scorer", "denotations", "database_file"),
 )
 
 
@@ -150,7 +151,7 @@ def test_native_functions_take_no_longer_for_any_character_or_pair(native, name)
 
 def test_every_native_function_that_takes_text_is_tried(native):
     without_text = {"__version__", "Check", "Denotation", "ExactMatch", "QsqlError", "QueryResult", "Schema", "Verdict"}
-    others = {"describe", "sqlite_compile_options", "sqlite_version"}
+    others = {"describe", "sqlite_compile_options", "sqlite_version", "suite_files"}
     assert set(NATIVE) == set(native)
     names = {name for name in dir(_core) if not name.startswith("__")} | {"denotations", "__version__"}
     assert names - without_text - others == set(native)

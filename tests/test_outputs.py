@@ -166,10 +166,10 @@ def test_what_an_evaluation_reads_is_never_replaced(settings, tmp_path, name, li
 
 def test_devices_and_folders_are_no_files_to_write(settings, tmp_path):
     (tmp_path / "run" / "summary.json").mkdir(parents=True)
-    refuses(tmp_path, r"summary\.json`: it is a folder", lambda: evaluate(settings, tmp_path / "run"))
+    refuses(tmp_path, r"summary\.json`: it is a directory, not a file", lambda: evaluate(settings, tmp_path / "run"))
     (tmp_path / "other").mkdir()
     os.mkfifo(tmp_path / "other" / "verdicts.jsonl")
-    refuses(tmp_path, "it is no regular file", lambda: evaluate(settings, tmp_path / "other"))
+    refuses(tmp_path, "it is a (pipe|device), not a file", lambda: evaluate(settings, tmp_path / "other"))
 
 
 # Generations, and evaluations beside them.
@@ -352,10 +352,10 @@ def test_other_files_take_an_option(run, tmp_path, write):
 @WRITERS
 def test_devices_folders_and_pipes_are_no_files(run, tmp_path, write):
     os.mkfifo(tmp_path / "pipe")
-    kinds = {Path("/dev/null"): "no regular file", tmp_path / "pipe": "no regular file", tmp_path: "a folder"}
+    kinds = {Path("/dev/null"): "a device", tmp_path / "pipe": "a pipe", tmp_path: "a directory"}
     for path, kind in kinds.items():
         for overwrite in (False, True):
-            with pytest.raises(QsqlError, match=f"cannot write .*: it is {kind}\nhint: "):
+            with pytest.raises(QsqlError, match=f"cannot write .*: it is {kind}, not a file\nhint: "):
                 write(run, path, overwrite=overwrite)
 
 

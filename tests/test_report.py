@@ -94,7 +94,9 @@ def test_many_databases_are_cut_with_a_word(run_qsql, runs):
     ("breakage", "message"),
     [
         (shutil.rmtree, "is no run directory: it has no `run.json`"),
-        (lambda run: (run / "run.json").write_text("{}"), "nothing is scored in"),
+        (lambda run: (run / "run.json").write_text('{"schema_version": 1}'), "nothing is scored in"),
+        (lambda run: (run / "run.json").write_text("{}"), "is no record of a run by qsql"),
+        (lambda run: (run / "run.json").write_text('{"evaluation": {}}'), "`evaluation.settings` is missing"),
         (lambda run: (run / "verdicts.jsonl.partial").touch(), "is not finished"),
         (lambda run: (run / "examples.jsonl").unlink(), "has no `examples.jsonl`"),
         (lambda run: (run / "verdicts.jsonl").write_text(""), "do not belong together: 0 verdicts"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -17,7 +18,6 @@ from qsql import QsqlError, Scorer, _core, demo
 from qsql.config import load_config
 from qsql.data import read_examples, read_predictions
 from qsql.evaluate import Settings, evaluate
-from qsql.generate.predictions import finished_lines
 from qsql.generate.questions import read_questions
 from qsql.prepare.sources import SourceOptions, read_records, read_source
 from qsql.results import sha256, write_json
@@ -84,8 +84,7 @@ TEXT_READERS = {
     "trainer_log.jsonl": read_log,
     "summary.json": qsql.results.read_json,
     "verdicts.jsonl": qsql.results.read_lines,
-    "run.json": lambda path: qsql.results.read_record(path.parent),
-    "predictions.jsonl": lambda path: finished_lines(path.parent, "x"),
+    "run.json": lambda path: qsql.results.run_record(path.parent),
     "gold.txt": sha256,
 }
 
@@ -105,9 +104,6 @@ DATABASE_READERS = {
     "describe": _core.describe,
     "Schema.read": qsql.Schema.read,
     "tables_of_database": tables_of_database,
-    "Scorer": lambda path: Scorer(path.parent.parent).score([QUERY], [QUERY], [path.stem]),
-    "denotations": lambda path: Scorer(path.parent.parent).denotations([QUERY], [path.stem]),
-    "a reward": lambda path: ExecutionReward(path.parent.parent)(None, [QUERY], gold=[QUERY], db_id=[path.stem]),
     "schemas of questions": lambda path: read_questions(path.parent / "questions.json"),
 }
 
@@ -125,6 +121,19 @@ def test_what_is_no_file_is_refused_as_a_database(tmp_path, special, name):
     # A folder may hold databases, where a file or a folder is asked for.
     assert f"it is {kind}, not a file" in message or (kind == "a directory" and "not found" in message)
     assert "\nhint: " in message
+
+
+def test_its_items_alone_fail_where_several_are_scored(databases, special):
+    victim = databases / "seed_bank" / "seed_bank.sqlite"
+    kind = special(victim)
+    golds, db_ids = [QUERY, "SELECT count(*) FROM astronomers"], ["seed_bank", "night_log"]
+    scorer = Scorer(databases)
+    for found in (scorer.score(golds, golds, db_ids), scorer.denotations(golds, db_ids)):
+        assert [one.state for one in found] in (["gold_error", "scored"], ["database_error", "ran"])
+        assert f"it is {kind}, not a file" in found[0].detail or kind == "a directory"
+    reward = ExecutionReward(databases)
+    assert reward(None, golds, gold=golds, db_id=db_ids) == [None, 1.0]
+    assert reward.latest[0].state == "gold_error"
 
 
 @pytest.fixture
@@ -196,9 +205,8 @@ def test_nothing_is_written_in_the_place_of_what_is_no_file(special, tmp_path):
 
 def test_a_log_of_rewards_that_is_no_file_is_refused(databases, special, tmp_path):
     kind = special(tmp_path / "log.jsonl")
-    reward = ExecutionReward(databases, log=tmp_path / "log.jsonl")
     with pytest.raises(QsqlError, match=f"cannot write .*: it is {kind}, not a file\nhint: name a file"):
-        reward(None, [QUERY], gold=[QUERY], db_id=["seed_bank"])
+        ExecutionReward(databases, log=tmp_path / "log.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -209,12 +217,8 @@ def test_a_run_directory_in_which_something_is_no_file_does_not_hang(databases, 
     out.mkdir()
     special(out / name)
     settings = Settings(demo.GOLD, demo.PREDICTIONS["weak"], databases)
-    refusal, scored = "", 0
-    try:
-        scored = evaluate(settings, out).summary["all"]["count"]
-    except QsqlError as error:
-        refusal = str(error)
-    assert scored == 48 or name in refusal
+    with pytest.raises(QsqlError, match=rf"{re.escape(name)}`: it is .*, not a file\nhint: "):
+        evaluate(settings, out)
 
 
 def test_commands_say_it_and_end(run_qsql, databases, tmp_path):

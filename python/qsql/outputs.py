@@ -16,6 +16,7 @@ import re
 from typing import TYPE_CHECKING
 
 from qsql._core import QsqlError
+from qsql.files import require_writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,8 +70,8 @@ def is_occupied(path: Path) -> bool:
             return path.stat().st_size > 0
     except OSError as error:
         raise QsqlError(f"cannot look at `{path}`: {error.strerror}\nhint: name another place to write to") from None
-    kind = "a folder" if path.is_dir() else "no regular file"
-    raise QsqlError(f"cannot write `{path}`: it is {kind}\nhint: name another file to write to")
+    require_writable(path)
+    return True
 
 
 def require_file(

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from qsql.shapes import FLAG, INTEGER, NUMBER, OBJECT, TEXT, FileName, Kind, ListOf, MapOf, Nullable, OneOf, Record
+from qsql.shapes import (
+    FLAG,
+    INTEGER,
+    NUMBER,
+    OBJECT,
+    TEXT,
+    FileName,
+    Kind,
+    ListOf,
+    MapOf,
+    Nullable,
+    OneOf,
+    Record,
+    Shape,
+)
 
 LEVELS = ("easy", "medium", "hard", "extra")
 TURNS = ("turn 1", "turn 2", "turn 3", "turn 4", "turn > 4")
@@ -69,22 +83,24 @@ SUMMARY_OF_TURNS = Record(dict.fromkeys(TURNS, TOTALS))
 """What it has besides where golds are interactions."""
 
 _VERSIONS = MapOf(Nullable(TEXT))
+_SETTINGS: dict[str, Shape] = {
+    **dict.fromkeys(("gold", "predictions", "database_dir"), FileName()),
+    "tables": Nullable(FileName()),
+    **dict.fromkeys(("plug_value", "keep_distinct", "credit_empty"), FLAG),
+    "timeout": NUMBER,
+    **dict.fromkeys(("max_steps", "max_memory"), INTEGER),
+}
+_HASHES: dict[str, Shape] = {"gold": TEXT, "predictions": TEXT, "tables": Nullable(TEXT), "suites": MapOf(TEXT)}
+_OWN_VERSIONS: dict[str, Shape] = dict.fromkeys(("qsql", "sqlite", "python"), TEXT)
+_ORIGIN: dict[str, Shape] = {"fingerprint": TEXT, "directory": FileName()}
 _EVALUATION = Record(
+    {},
     {
-        "fingerprint": TEXT,
-        "settings": Record(
-            {
-                **dict.fromkeys(("gold", "predictions", "database_dir"), FileName()),
-                "tables": Nullable(FileName()),
-                **dict.fromkeys(("plug_value", "keep_distinct", "credit_empty"), FLAG),
-                "timeout": NUMBER,
-                **dict.fromkeys(("max_steps", "max_memory"), INTEGER),
-            }
-        ),
-        "sha256": Record({"gold": TEXT, "predictions": TEXT, "tables": Nullable(TEXT), "suites": MapOf(TEXT)}),
-        "versions": Record({"qsql": TEXT, "sqlite": TEXT, "python": TEXT}),
+        **_ORIGIN,
+        "settings": Record({}, _SETTINGS),
+        "sha256": Record({}, _HASHES),
+        "versions": Record({}, _OWN_VERSIONS),
     },
-    {"directory": FileName()},
 )
 _GENERATION = Record(
     {},
@@ -116,7 +132,15 @@ _TRAINING = Record(
     },
 )
 RUN = Record({}, {"evaluation": _EVALUATION, "generation": _GENERATION, "training": _TRAINING})
-"""`run.json`: what each command that wrote to the directory says of itself."""
+"""`run.json`: what each command that wrote to the directory says of itself, if it says it."""
+SCORED_RUN = Record(
+    {
+        "evaluation": Record(
+            {"settings": Record(_SETTINGS), "sha256": Record(_HASHES), "versions": Record(_OWN_VERSIONS)}, _ORIGIN
+        )
+    }
+)
+"""The same of a run that was scored, with all that reports show."""
 EXECUTION_ENTRY = Record({"step": INTEGER, "execution": NUMBER, "correct": INTEGER, "count": INTEGER})
 """A line of `execution.jsonl`."""
 TRAINER_ENTRY = Record(

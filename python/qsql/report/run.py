@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from qsql import records, results
+from qsql import files, records, results
 from qsql._core import QsqlError, database_file
 from qsql.features import features_of
 
@@ -110,6 +110,9 @@ def read_run(directory: Path, database_dir: Path | None = None) -> Run:
     record = results.run_record(directory)
     if "evaluation" not in record:
         raise QsqlError(f"nothing is scored in `{directory}`\nhint: run `qsql eval {directory}` on it first")
+    files.require_shape(
+        record, records.SCORED_RUN, f"`{directory / results.RUN}`", "run the same `qsql eval` command again"
+    )
     if (directory / results.PARTIAL).exists():
         raise QsqlError(f"the run in `{directory}` is not finished\nhint: the same `qsql eval` command goes on with it")
     for name, hint in (

@@ -90,7 +90,9 @@ _SETTINGS: dict[str, Shape] = {
     "timeout": NUMBER,
     **dict.fromkeys(("max_steps", "max_memory"), INTEGER),
 }
-_HASHES: dict[str, Shape] = {"gold": TEXT, "predictions": TEXT, "tables": Nullable(TEXT), "suites": MapOf(TEXT)}
+# A database that cannot be read has no hash.
+_SUITES = MapOf(Nullable(TEXT))
+_HASHES: dict[str, Shape] = {"gold": TEXT, "predictions": TEXT, "tables": Nullable(TEXT), "suites": _SUITES}
 _OWN_VERSIONS: dict[str, Shape] = dict.fromkeys(("qsql", "sqlite", "python"), TEXT)
 _ORIGIN: dict[str, Shape] = {"fingerprint": TEXT, "directory": FileName()}
 _EVALUATION = Record(
